@@ -1,6 +1,7 @@
-"""Workflows: fine-tuning, distillation, comparison, committee, many structures; steps of the subpackages below.
+"""Workflows: fine-tuning, distillation, comparison of strategies, and calculations of many structures.
 
-New machinery does not belong here: dynamics and selection are in `sampling`, fitting is in `training`.
+Workflows combine steps of other subpackages: dynamics and selection are in `gnnpot.sampling`, training is in
+`gnnpot.training`.
 
     finetune(read_finetune_config("7net-0", ["frames.extxyz"], run="runs/mine")), distil(config), compare(configure)
 """

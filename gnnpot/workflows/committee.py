@@ -1,10 +1,11 @@
-"""Potentials that learn side by side; their disagreement measures how uncertain their forces are.
+"""Committee of potentials, whose disagreement measures the uncertainty of their forces.
 
-The disagreement of K students on a structure, with forces F_i^k on atom i and their mean F_i, is
+The disagreement d (eV/Å) of K students on a structure is
 
     d = max_i [ 1/K Σ_k |F_i^k - F_i|² ]^½                                                                      (1)
 
-in eV/Å, as in Zhang et al. 2019 (Phys. Rev. Mater. 3, 023804).
+where F_i^k is the force of student k on atom i, and F_i the mean over the students (Zhang et al. 2019, Phys. Rev.
+Mater. 3, 023804).
 """
 
 from collections.abc import Sequence
@@ -22,14 +23,14 @@ from gnnpot.training.evaluate import evaluate
 
 
 class Committee:
-    """Students and their calculators.
+    """Committee of students, and their calculators.
 
     Args:
-        students: of one system; of one student alone the disagreement is 0.
+        students: Potentials trained for the same system. The disagreement of a single student is 0.
     """
 
     def __init__(self, students: Sequence[OpenedPotential | Potential]) -> None:
-        # dynamics lead students beyond their training; the disagreement shows it
+        # no warnings: dynamics leave the training data, which the disagreement detects
         self.calculators = tuple(Calculator(student, warn=False) for student in students)
         self.students = tuple(calculator.potential for calculator in self.calculators)
 
@@ -37,7 +38,7 @@ class Committee:
         return len(self.students)
 
     def driver(self, number: int) -> Calculator:
-        """The calculator of a student, in turns of `number`; nothing of earlier structures affects its results."""
+        """Calculator of student `number` modulo K, reset so that earlier structures do not affect its results."""
         self._reset()
         return self.calculators[number % len(self)]
 
@@ -47,16 +48,16 @@ class Committee:
             calculator.neighbors = SkinList(calculator.neighbors.cutoff, calculator.neighbors.skin)
 
     def disagreement(self, atoms: Atoms) -> float:
-        """Equation (1), eV/Å. Raises what the calculators raise."""
+        """Equation (1) for a structure, eV/Å. Raises the exceptions of the calculators."""
         forces = np.stack([calculator.get_forces(atoms) for calculator in self.calculators])
         return disagreement(forces)
 
     def median_disagreement(self, frames: Sequence[Frame]) -> float:
-        """Median of the disagreement on `frames`, eV/Å."""
+        """Median of equation (1) over `frames`, eV/Å."""
         return float(np.median([self.disagreement(frame.to_atoms()) for frame in frames]))
 
     def errors(self, frames: Sequence[Frame]) -> "StudentErrors":
-        """Errors on labelled frames, means over the students."""
+        """Errors on labelled frames, averaged over the students."""
         found = [evaluate(student, frames, stress=False).metrics() for student in self.students]
         names = ("energy_mae", "forces_mae", "forces_rmse")
         return StudentErrors(**{name: float(np.mean([metrics[name] for metrics in found])) for name in names})
@@ -64,11 +65,11 @@ class Committee:
 
 @dataclass(frozen=True)
 class StudentErrors:
-    """Errors of students against the teacher."""
+    """Mean errors of students with respect to the labels of the teacher."""
 
-    energy_mae: float  #: eV per atom
-    forces_mae: float  #: eV/Å, of components
-    forces_rmse: float
+    energy_mae: float  #: mean absolute error of energies, eV per atom
+    forces_mae: float  #: mean absolute error of force components, eV/Å
+    forces_rmse: float  #: root mean square error of force components, eV/Å
 
 
 def disagreement(forces: np.ndarray) -> float:

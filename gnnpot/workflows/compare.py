@@ -1,4 +1,4 @@
-"""Strategies, and training from scratch, on the same frames, split, loss, optimiser and budget.
+"""Compare fine-tuning strategies and training from scratch, with the same frames, split, loss, optimiser and budget.
 
     def configure(frames):                       # None: all
         options = ["max_minutes=20"] + ([] if frames is None else [f"data.frames={frames}"])
@@ -6,8 +6,8 @@
 
     compare(configure, counts=[5, 20, 80, None]).rows()
 
-Each run has a folder of its own under the configuration's, `CANDIDATE-FRAMES`, and resumes if it was stopped; one
-that has ended is only read. After each, `results.json`, `table.md` and `comparison.png` are written anew. The test part
+Each run has its own folder, `CANDIDATE-FRAMES`, in that of the configuration. A run that was stopped resumes; one that
+has ended is only read. After each run, `results.json`, `table.md` and `comparison.png` are rewritten. The test subset
 is the same for all numbers of frames.
 """
 
@@ -39,7 +39,7 @@ from gnnpot.workflows.finetune.run import finetune
 
 log = logging.getLogger(__name__)
 
-#: what is trained from scratch beside the strategies
+#: models that are trained from scratch, by name of the candidate
 SCRATCH: dict[str, ModelConfig] = {
     "sevennet-scratch": SevenNetConfig(
         channels=(32, 16, 16), layers=2, cutoff_function="polynomial", radial_hidden=(32, 32), element_scales=True
@@ -49,31 +49,31 @@ SCRATCH: dict[str, ModelConfig] = {
 }
 ZERO_SHOT = "zero-shot"
 
-#: called with the name of a run before it begins, its number, and the number of runs
+#: callback before each run, with the name of the run, its number, and the number of runs
 Show = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run, on the test part."""
+    """Errors of a run on the test subset, and its speed."""
 
     name: str
-    frames: int  #: trained and validated on
+    frames: int  #: number of frames for training and validation
     energy_mae: float | None  #: eV per atom
     forces_mae: float | None  #: eV/Å
-    milliseconds: float | None = None  #: energy and forces of a test frame, without the neighbour list
-    atoms: int = 0  #: of that frame
+    milliseconds: float | None = None  #: time for energy and forces of a test frame, without the neighbour list, ms
+    atoms: int = 0  #: number of atoms of that frame
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All runs that have ended."""
+    """Results of all runs that have ended."""
 
     results: tuple[Result, ...]
     folder: Path
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table; the first row is the head."""
+        """Rows of the table of results; the first row is the header."""
         head = ("", "frames", "energy MAE, meV/atom", "force MAE, eV/Å", "ms per step")
         rows: list[tuple[str, ...]] = [
             (
@@ -85,13 +85,13 @@ class Comparison:
         return [head, *rows]
 
     def to_markdown(self) -> str:
-        """The same for a README."""
+        """The table of results in Markdown."""
         head, *rows = self.rows()
         lines = [head, ("---",) * len(head), *rows]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def figure(self) -> Figure:
-        """Errors against the number of frames, and against milliseconds per step."""
+        """Plot the errors against the number of frames and against the time per step."""
         figure = new_figure(width=9.6, height=7.4)
         names = list(dict.fromkeys(r.name for r in self.results))
         panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
@@ -132,11 +132,23 @@ def compare(
     progress: Progress = no_progress,
     show: Show | None = None,
 ) -> Comparison:
-    """Run what has not ended yet, all candidates (or `only` those named) at each number of frames.
+    """Run the candidates at each number of frames.
 
-    `configure` gives the fine-tuning of a number of frames (None: all); its folder is that of the comparison. All have
-    its data, loss, optimiser and budget: `max_minutes`, `max_steps`, or else its number of steps. Raises `ConfigError`
-    for a name that is not known, and what the runs raise.
+    Args:
+        configure: Gives the configuration of the fine-tuning for a number of frames (`None`: all). Its folder is that
+            of the comparison. All candidates have its data, loss, optimiser and budget: `max_minutes`, `max_steps`, or
+            else its number of steps.
+        counts: Numbers of frames.
+        only: Names of the candidates; by default, all.
+        resume: As for `train`.
+        progress: Receives the progress of the training.
+        show: Called before each run.
+
+    Returns:
+        The results of all runs.
+
+    Raises:
+        ConfigError: A name is not known. Errors of the runs are raised, too.
     """
     names = list(only or (*SHORT, *SCRATCH))
     for name in names:
@@ -160,18 +172,18 @@ def compare(
 
 
 def candidate(config: FineTuneConfig, name: str, run: Path) -> FineTuneConfig | TrainConfig:
-    """The run of a candidate, at `run`: a strategy from where `config` starts, or fresh weights."""
+    """Configuration of a candidate in the folder `run`: a strategy with the start of `config`, or a new model."""
     if name not in SCRATCH:
         return with_short(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
     model, given = SCRATCH[name], config.optimizer
-    # fresh weights take larger steps
+    # new weights need a higher learning rate
     optimizer = replace(given, lr=max(fresh_rate(model.architecture, given.name), given.lr))
     return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=model)
 
 
 def read_results(name: str, run: Path) -> list[Result]:
-    """What came of the ended run of a candidate; of a fine-tuning, also of the potential that it started from."""
+    """Result of a candidate's run that has ended; for a fine-tuning, also the result of the starting potential."""
     metrics = load_checkpoint(run / MODEL)[1].metrics
     counts = json.loads((run / "data.json").read_text(encoding="utf-8"))["frames"]
     part = metrics.get("test", metrics["validation"])
@@ -179,13 +191,13 @@ def read_results(name: str, run: Path) -> list[Result]:
     found = [Result(name, frames, part.get("energy_mae"), part.get("forces_mae"))]
     if "finetune" in metrics:
         start = metrics["finetune"]["new"]["start"]
-        # a shift by a constant is no knowledge, so the model is given the best one
+        # a constant shift of the energies is not counted as an error, so the optimal one is used
         found.insert(0, Result(ZERO_SHOT, 0, start.get("energy_shifted_mae"), start.get("forces_mae")))
     return found
 
 
 def _merged(results: Sequence[Result]) -> tuple[Result, ...]:
-    """Zero-shot once and first, the others by name and number of frames."""
+    """Remove duplicates; zero-shot first, the others by name and number of frames."""
     kept: dict[tuple[str, int], Result] = {}
     for result in results:
         kept.setdefault((result.name, result.frames), result)
@@ -196,7 +208,7 @@ def _merged(results: Sequence[Result]) -> tuple[Result, ...]:
 def _timed(
     results: Sequence[Result], names: Sequence[str], configs: dict[int | None, FineTuneConfig]
 ) -> tuple[Result, ...]:
-    """The results with milliseconds per step, measured in turns, so that a busy machine is busy for all."""
+    """Add the time per step to the results, measured in turns, so that other load affects all potentials equally."""
     frames, config = next(reversed(configs.items()))
     runs = {name: config.run / f"{name}-{frames or 'all'}" for name in names}
     potentials = {name: load_checkpoint(run / MODEL)[0] for name, run in runs.items()}
@@ -209,12 +221,12 @@ def _timed(
 
 
 def milliseconds(potentials: dict[str, Potential], frame: Frame, turns: int = 7) -> dict[str, float]:
-    """Median time of energy and forces in turns, ms; potentials of one architecture and size share theirs."""
+    """Median time (ms) for energy and forces, measured in turns; potentials with equal configurations share it."""
     kinds = {name: potential.model.config for name, potential in potentials.items()}
     one_each = {kinds[name]: potential.eval().requires_grad_(False) for name, potential in potentials.items()}
     graphs = {kind: potential.graph(frame) for kind, potential in one_each.items()}
     found: dict[ModelConfig, list[float]] = {kind: [] for kind in one_each}
-    # the first turn only warms up
+    # the first turn is a warm-up
     for turn in range(turns + 1):
         for kind, potential in one_each.items():
             begin = time.perf_counter()

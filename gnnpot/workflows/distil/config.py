@@ -1,4 +1,4 @@
-"""What a distillation is: a strict dataclass, and its defaults for a student and a budget.
+"""Configuration of a distillation, and defaults for the student and the budget.
 
 Example::
 
@@ -23,14 +23,14 @@ from gnnpot.sampling.selection import SelectionConfig
 from gnnpot.sampling.trajectories import TrajectoryConfig
 from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fresh_rate
 
-#: what `--student` names: small members of each architecture; any size can be given as the option `student`
+#: students for `--student`: a small model of each architecture; other sizes can be set with the option `student`
 STUDENTS: dict[str, ModelConfig] = {
     "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
-    # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as
-    # tables. Matrices of each element cost little, products an atom's time, not an edge's (docs/distillation.md has the
-    # errors with and without them)
+    # a high cutoff power gives distant neighbours more weight; it costs nothing, nor do wide radial networks, as both
+    # are tabulated. Matrices for each element cost little; the cost of products is per atom, not per edge
+    # (docs/distillation.md has the errors with and without them)
     "sevennet": SevenNetConfig(
         channels=(32, 32, 32),
         layers=2,
@@ -44,21 +44,21 @@ STUDENTS: dict[str, ModelConfig] = {
 }
 
 
-#: options that say how long a distillation lasts, beside `learn.final_steps`; it can be extended
+#: options, besides `learn.final_steps`, that limit the length of a distillation; they may change when it is resumed
 LIMITS = ("rounds", "tolerance", "patience", "max_minutes")
 
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """How students are trained; steps where no budget in minutes is given."""
+    """Training of the students. The numbers of steps apply if there is no budget in minutes."""
 
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(kind="huber", delta=0.1, energy=10.0, forces=1.0, stress=10.0)
     )
-    #: `read_distil_config` takes the rate of the student's architecture, `fresh_rate`, where it is given none
+    #: optimiser; without `lr`, `read_distil_config` sets the rate for the student's architecture (`fresh_rate`)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="soap", lr=3e-3))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
-    #: of the final training, as a GPU takes dozens of frames in the time of one; empty: as `batch`
+    #: batch of the final training, for instance larger ones for a GPU; empty: as `batch`
     final_batch: BatchConfig | None = None
     #: steps of each student's first training
     first_steps: Annotated[int, WHOLE_FROM_1] = 3000
@@ -66,15 +66,15 @@ class LearnConfig:
     round_steps: Annotated[int, WHOLE_FROM_1] = 1500
     #: steps of the final training
     final_steps: Annotated[int, WHOLE_FROM_1] = 30000
-    #: share of the labelled frames that choose the best weights
+    #: fraction of the labelled frames for validation, which selects the best weights
     validation: Annotated[float, INNER_SHARE] = 0.1
-    #: decay of the moving average of weights
+    #: decay of the exponential moving average of the weights
     ema: Annotated[float, SHARE] = 0.995
     #: steps between validations
     validate_every: Annotated[int, WHOLE_FROM_1] = 250
-    #: add Ziegler, Biersack & Littmark's repulsion of nuclei, which holds atoms apart where there are no frames
+    #: add the Ziegler-Biersack-Littmark repulsion of nuclei, which keeps atoms apart at distances without training data
     zbl: bool = True
-    #: in which students calculate; energies are summed in float64 in any case
+    #: precision of the students; energies are always summed in float64
     precision: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
@@ -83,47 +83,47 @@ class LearnConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DistilConfig:
-    """All of a distillation."""
+    """Options of a distillation."""
 
     RENAMED: ClassVar[dict[str, str]] = {"pick": "select"}
 
-    #: what labels: a name or path of a potential, or an ASE calculator as module:Class
+    #: name or path of the potential that labels the frames, or an ASE calculator as module:Class
     teacher: str
-    #: files of structures, or stores; labels that they have are not used
+    #: files of structures, or stores; their labels are not used
     structures: Path | tuple[Path, ...]
     #: folder of the run
     run: Path
-    #: architecture and sizes; `elements` may be left out: those of the structures
+    #: architecture and sizes; if `elements` is left out, those of the structures
     student: ModelConfig
-    #: students that learn side by side; where they disagree, something is to be learnt
+    #: number of students in the committee, whose disagreement measures the uncertainty
     committee: Annotated[int, WHOLE_FROM_2] = 3
     start: StartConfig = field(default_factory=StartConfig)
     explore: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     select: SelectionConfig = field(default_factory=SelectionConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
-    #: rounds at most
+    #: largest number of rounds
     rounds: Annotated[int, WHOLE_FROM_1] = 8
-    #: a round counts as better if the force error fell by this share of the best one before
+    #: a round is an improvement if the force error is lower than the lowest before by more than this fraction of it
     tolerance: Annotated[float, SHARE] = 0.05
-    #: rounds without a better one after which to stop
+    #: number of rounds without improvement after which the rounds end
     patience: Annotated[int, WHOLE_FROM_1] = 2
-    #: wall time of the whole, resumed runs included, in place of the steps in `learn`: three tenths, and what the
-    #: rounds leave, are for the final training
+    #: minutes of wall time, including those before a resume, instead of the steps in `learn`; the final training has
+    #: three tenths of them and what the rounds do not use
     max_minutes: Annotated[float | None, POSITIVE] = None
-    #: labelled frames, as of the code that the teacher stands for: the teacher's and the student's errors on them are
-    #: measured at the end
+    #: labelled frames, for instance of the code whose labels the teacher was trained on; the errors of teacher and
+    #: student on them are measured at the end
     test: Path | tuple[Path, ...] = ()
     #: names of the labels in `test`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
-    #: of distortions, trajectories, random samples and the students' initial weights
+    #: seed of distortions, trajectories, random samples and initial weights
     seed: Annotated[int, WHOLE_FROM_0] = 0
-    #: for the card; empty: the name of the run's folder, and what the teacher's card says
+    #: name of the student, for its card; empty: name of the run folder
     name: str = ""
-    #: of the student in words, for its card
+    #: description of the student, for its card; empty: architecture and teacher
     description: str = ""
-    #: under which the student may be passed on, for its card
+    #: licence of the student, for its card; empty: that of the teacher
     licence: str = ""
-    #: functional of the labels, for its card; empty: what the teacher's card says
+    #: exchange-correlation functional of the labels, for the card; empty: that of the teacher
     functional: str = ""
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class DistilConfig:
             raise ValueError("structures: there is no path; give a file or a store")
 
     def paths(self, name: Literal["structures", "test"]) -> tuple[Path, ...]:
-        """The paths of an option, as a tuple."""
+        """Paths of an option, as a tuple."""
         value = getattr(self, name)
         return (value,) if isinstance(value, Path) else tuple(value)
 
@@ -146,23 +146,23 @@ def read_distil_config(
     path: Path | str | None = None,
     overrides: Iterable[str] = (),
 ) -> DistilConfig:
-    """The configuration of a distillation.
+    """Make the configuration of a distillation.
 
-    Later ones win: defaults, the YAML file `path`, the short name of a `student`, `overrides`.
+    The YAML file `path` takes precedence over the defaults, `student` over the file, and `overrides` over all.
 
     Args:
         teacher: Name or path of a potential, or an ASE calculator as module:Class.
         structures: Files of structures, or stores.
         run: Folder of the run.
-        student: Short name of a student, of `STUDENTS`; sizes that the file gives for the same architecture stay.
+        student: Name of a student in `STUDENTS`; sizes in the file are kept if they are of the same architecture.
         path: YAML file of options.
-        overrides: `key.key=value`, each.
+        overrides: Strings `key.key=value`.
 
     Returns:
-        The options; those that are given nowhere have their defaults.
+        The configuration; options that are not given have their defaults.
 
     Raises:
-        ConfigError: A name or an option is not known, or a value is of the wrong type or impossible.
+        ConfigError: A name or an option is not known, or a value has the wrong type or is invalid.
     """
     if student is not None and student not in STUDENTS:
         raise ConfigError(f"--student: '{student}' is not known; {suggest(student, STUDENTS)}")
@@ -183,9 +183,9 @@ def read_distil_config(
 
 
 def _set_rate(mapping: dict[str, Any]) -> None:
-    """Give the options of `mapping` what they leave open of the optimiser: SOAP, at the rate of their student.
+    """Set the optimiser's missing options in `mapping`: SOAP, and the learning rate for the student's architecture.
 
-    What is no mapping is left for `from_mapping` to refuse.
+    Values of a wrong type are unchanged; `from_mapping` raises an error for them.
     """
     learn, student = mapping.get("learn", {}), mapping["student"]
     optimizer = learn.get("optimizer", {}) if isinstance(learn, Mapping) else None

@@ -1,4 +1,4 @@
-"""What a distillation is given: structures to start from, and labelled frames from elsewhere to measure with."""
+"""Inputs of a distillation: initial structures, and labelled test frames."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from gnnpot.workflows.distil.teacher import Teacher
 
 
 def start_structures(config: DistilConfig, teacher: Teacher) -> list[Frame]:
-    """Those that are used, evenly spread over all that are given."""
+    """Initial structures: at most `start.structures` of those in `config`, evenly spaced."""
     given = read_structures(config.paths("structures"))
     if len(given) == 0:
         where = ", ".join(map(str, config.paths("structures")))
@@ -26,7 +26,7 @@ def start_structures(config: DistilConfig, teacher: Teacher) -> list[Frame]:
 
 
 def test_frames(config: DistilConfig, structures: Sequence[Frame]) -> list[Frame]:
-    """Frames with labels from elsewhere, to measure with at the end."""
+    """Labelled test frames, which may only have elements of the structures."""
     paths = config.paths("test")
     if not paths:
         return []

@@ -1,16 +1,16 @@
-"""How long a distillation lasts: why its rounds end, and what each training may take of `max_minutes`."""
+"""Limits of a distillation: when its rounds end, and the time of each training with `max_minutes`."""
 
 from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.results import DistilResults
 
-#: how the names of the stages of rounds begin
+#: prefix of the names of the stages of rounds
 ROUNDS = "round "
-#: of `max_minutes`: what the rounds may take, and the share of that which trains students
+#: fraction of `max_minutes` for the rounds, and fraction of the rounds' time for training
 ROUNDS_SHARE, TRAINING_SHARE = 0.7, 0.75
 
 
 def reason_to_end(config: DistilConfig, results: DistilResults) -> str:
-    """Why no further round is made after those in the results; empty: there is to be one."""
+    """Reason for which the rounds end after those in `results`; empty if there is a further round."""
     errors = [result.errors.forces_mae for result in results.rounds]
     best, waited = errors[0], 0
     for error in errors[1:]:
@@ -27,7 +27,7 @@ def reason_to_end(config: DistilConfig, results: DistilResults) -> str:
 
 
 def student_minutes(config: DistilConfig, number: int) -> float | None:
-    """What a student's training in a round may take; `None`: its steps count. First trainings take twice as long."""
+    """Minutes for a student's training in a round, twice as many in round 0; `None`: limited by steps."""
     if config.max_minutes is None:
         return None
     trainings = config.committee * (config.rounds + 2)
@@ -35,7 +35,7 @@ def student_minutes(config: DistilConfig, number: int) -> float | None:
 
 
 def final_minutes(config: DistilConfig, spent: float) -> float | None:
-    """What the final training may take: what the rounds have left, at least three tenths of all."""
+    """Minutes for the final training: those left by the rounds, at least three tenths; `None`: limited by steps."""
     if config.max_minutes is None:
         return None
     return max((1 - ROUNDS_SHARE) * config.max_minutes, config.max_minutes - spent)

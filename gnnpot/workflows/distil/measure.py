@@ -1,4 +1,4 @@
-"""What came of a distillation: errors on fresh dynamics and on labels from elsewhere, and the speed."""
+"""Evaluation of the final student: errors on its own dynamics and on test frames, and speed."""
 
 import shutil
 from collections import Counter
@@ -24,23 +24,23 @@ from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.speed import Speed, speeds
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
-#: dynamics of the final student, in the folder of its training, and their results log there
+#: folder of the final student's dynamics, in that of its training, and folder of their results log
 CHECK, WALKS = "check", "walks"
 
 
 @dataclass(frozen=True)
 class StudentMeasurements:
-    """Figures of the final student; errors as `Evaluation.metrics` has them."""
+    """Errors (as in `Evaluation.metrics`) and speed of the final student."""
 
-    #: against the teacher, on a random sample of states from dynamics of its own, none of which it was trained on
+    #: errors with respect to the teacher, on a random sample of states of the student's own dynamics, not trained on
     fresh: dict[str, float]
-    #: such states that the teacher could not label, by reason
+    #: number of states of that sample that the teacher could not label, by reason
     left_out: dict[str, int]
-    #: those trajectories by how they ended
+    #: number of trajectories of these dynamics by how they ended
     ends: dict[str, int]
-    picoseconds: float  #: of those trajectories, mean
-    speeds: tuple[Speed, ...]  #: of the first structure, and of a larger one
-    #: against labels from elsewhere, "teacher" and "student"; empty without such
+    picoseconds: float  #: mean length of these trajectories, ps
+    speeds: tuple[Speed, ...]  #: speed for the first structure, and for a larger one
+    #: errors of "teacher" and "student" with respect to the labels of the test frames; empty without test frames
     test: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -53,14 +53,29 @@ def measure(
     processes: int,
     progress: Progress,
 ) -> StudentMeasurements:
-    """All figures; `tests` are frames with labels from elsewhere. Raises `DataError` if the student's dynamics explode
-    at once."""
+    """Evaluate the final student.
+
+    Args:
+        config: Configuration of the distillation.
+        teacher: The teacher, which labels the sampled states.
+        student: The final student.
+        structures: Initial structures of the dynamics.
+        tests: Labelled test frames.
+        processes: Number of processes for labelling.
+        progress: Receives the progress of dynamics and labelling.
+
+    Returns:
+        Errors and speed.
+
+    Raises:
+        DataError: All trajectories of the student explode in the first steps.
+    """
     folder, options, number = config.run / "final" / CHECK, config.explore, config.rounds + 1
     if read_plan(folder / WALKS).get("round", number) != number:
-        # the run was extended, but ended with the same student: its dynamics are those of the other limits
+        # the run was extended without a new final student: the existing dynamics belong to the earlier limits
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # alone it never disagrees: only explosions end a trajectory
+    # the disagreement of a single student is 0, so only explosions end a trajectory
     alone, no_limit = Committee([student]), float("inf")
     trajectories = run_trajectories(
         structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, number),

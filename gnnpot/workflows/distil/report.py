@@ -1,4 +1,4 @@
-"""What is said of a distilled student: its card, and a report in Markdown with one picture, made of the card alone."""
+"""Card of a distilled student, and its report in Markdown with a figure, made from the card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from gnnpot.workflows.distil.students import TRAIN, frames_in
 from gnnpot.workflows.distil.teacher import Teacher
 
 PICTURE = "distil.png"
-#: samples of the students' dynamics, as tables and pictures name them
+#: names of the samples of the students' dynamics in tables and figures
 RANDOM, UNCERTAIN = "random sample", "high-uncertainty sample"
 UNCERTAIN_ERROR = f"{UNCERTAIN}: force MAE"
 
@@ -34,15 +34,15 @@ def student_card(
     results: DistilResults,
     frames: Path,
 ) -> Card:
-    """The card of the final student.
+    """Make the card of the final student.
 
     Args:
-        config: of the distillation.
-        teacher: that labelled the frames.
-        trained: the card that the student's training wrote.
-        measured: figures of the student.
-        results: of the rounds.
-        frames: the folder of all that it was trained on.
+        config: Configuration of the distillation.
+        teacher: The teacher that labelled the frames.
+        trained: Card that the student's training wrote.
+        measured: Errors and speed of the student.
+        results: Results of the rounds.
+        frames: Folder of the stores that the student was trained on.
     """
     called = teacher.card.name or teacher.name
     return replace(
@@ -81,7 +81,7 @@ def student_card(
 
 
 def rounds_rows(card: Card) -> list[tuple[str, ...]]:
-    """The table of the rounds; the first row is the head."""
+    """Rows of the table of rounds; the first row is the header."""
     head = (
         "round", "trained on", RANDOM, UNCERTAIN, "force MAE, eV/Å", "force RMSE, eV/Å", "energy MAE, meV/atom",
         UNCERTAIN_ERROR, "disagreement, eV/Å", "dynamics, ps", "ended early",
@@ -100,7 +100,7 @@ def rounds_rows(card: Card) -> list[tuple[str, ...]]:
 
 
 def errors_rows(card: Card) -> list[tuple[str, ...]]:
-    """The table of the final errors; the first row is the head."""
+    """Rows of the table of final errors; the first row is the header."""
     units = ("force MAE, eV/Å", "force RMSE, eV/Å", "energy MAE, meV/atom", "stress MAE, GPa")
     measured = card.metrics["distil"]["measured"]
     rows = [_errors("the student", "the teacher, on its own dynamics", card.metrics["fresh"])]
@@ -119,7 +119,7 @@ def _errors(who: str, against: str, metrics: Mapping[str, float]) -> tuple[str, 
 
 
 def speed_rows(card: Card) -> list[tuple[str, ...]]:
-    """The table of the speeds; the first row is the head."""
+    """Rows of the table of speeds; the first row is the header."""
     distil = card.metrics["distil"]
     rows = [
         (str(s["atoms"]), f"{s['teacher']:.3g}", f"{s['student']:.3g}", f"{ratio:.3g}")
@@ -129,7 +129,7 @@ def speed_rows(card: Card) -> list[tuple[str, ...]]:
 
 
 def write_distil_report(folder: Path, card: Card) -> Path:
-    """Write `report.md` and its picture into `folder`, and return the path of the first."""
+    """Write `report.md` and its figure into `folder`, and return the path of `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     distil, teacher = card.metrics["distil"], card.training["teacher"]
     figure(card).savefig(folder / PICTURE)
@@ -159,14 +159,14 @@ def write_distil_report(folder: Path, card: Card) -> Path:
 
 
 def markdown(rows: Sequence[tuple[str, ...]]) -> str:
-    """A table; the first row is the head."""
+    """Table in Markdown; the first row is the header."""
     head, *rest = rows
     lines = [head, ("---",) * len(head), *rest]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def figure(card: Card) -> Figure:
-    """Errors by round, frames by round, time per atom and step."""
+    """Plot errors by round, frames by round, and time per atom and step."""
     distil = card.metrics["distil"]
     picture = new_figure(3, height=4.0)
     draw_errors(picture.add_subplot(1, 3, 1), card)
@@ -186,7 +186,7 @@ def figure(card: Card) -> Figure:
 
 
 def draw_speeds(axes: Axes, card: Card) -> None:
-    """Bars of teacher and student, µs per atom and step."""
+    """Draw a bar chart of the times of teacher and student, µs per atom and step."""
     distil = card.metrics["distil"]
     found = distil["measured"]["speeds"]
     places = range(len(found))
@@ -200,7 +200,7 @@ def draw_speeds(axes: Axes, card: Card) -> None:
 
 
 def draw_errors(axes: Axes, card: Card) -> None:
-    """Force errors of the students over the rounds."""
+    """Plot the force errors of the students against the round."""
     rounds: list[dict[str, Any]] = card.metrics["distil"]["rounds"]
     for label, key, color in ((RANDOM, "errors", COLORS[0]), (UNCERTAIN, "picked_errors", COLORS[1])):
         points = [(r["number"], r[key]["forces_mae"]) for r in rounds if r[key] is not None]

@@ -1,7 +1,7 @@
-"""The results of a distillation so far, on disk: a small JSON file, whole at any moment.
+"""Results of a distillation, kept in a JSON file that is written atomically.
 
-The frames and weights of a run are in its folders; here are the rounds' results, the time that stages took, and values
-that must not change when a run resumes.
+The file contains the results of the rounds, the times of the stages, and values that must not change when a run
+resumes. The frames and weights are in the folders of the run.
 """
 
 import json
@@ -21,38 +21,37 @@ from gnnpot.workflows.distil.config import LIMITS, DistilConfig
 
 @dataclass(frozen=True)
 class RoundResult:
-    """A round: the students' errors on states of their own dynamics, before they were trained on these."""
+    """Result of a round: errors of the students on states of their own dynamics, before they are trained on these."""
 
-    number: int  #: from 1
-    trained_on: int  #: frames that the students had been trained on
+    number: int  #: number of the round, from 1
+    trained_on: int  #: number of frames that the students were trained on
     # `drawn` and `picked` are keys of the results logs of existing runs, and of cards, which must load
-    drawn: int  #: labelled frames of the random sample
-    picked: int  #: labelled frames of the high-uncertainty sample
-    left_out: dict[str, int]  #: frames that could not be labelled, by reason
-    errors: StudentErrors  #: on the random sample, against the teacher
-    picked_errors: StudentErrors | None
-    limit: float  #: eV/Å, disagreement at which trajectories ended
-    disagreement: float  #: eV/Å, median over the states of the dynamics
-    ends: dict[str, int]  #: trajectories by how they ended: complete, limit, exploded
-    picoseconds: float  #: of dynamics, mean over the trajectories
+    drawn: int  #: number of labelled frames of the random sample
+    picked: int  #: number of labelled frames of the high-uncertainty sample
+    left_out: dict[str, int]  #: number of frames that could not be labelled, by reason
+    errors: StudentErrors  #: errors on the random sample
+    picked_errors: StudentErrors | None  #: errors on the high-uncertainty sample, if there is one
+    limit: float  #: disagreement above which trajectories ended, eV/Å
+    disagreement: float  #: median disagreement over the states of the dynamics, eV/Å
+    ends: dict[str, int]  #: number of trajectories by how they ended: complete, limit, exploded
+    picoseconds: float  #: mean length of the trajectories, ps
 
 
 @dataclass(frozen=True)
 class _Content:
     rounds: tuple[RoundResult, ...] = ()
-    #: by stage
-    seconds: dict[str, float] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  #: time of each stage
+    values: dict[str, Any] = field(default_factory=dict)  #: values of `DistilResults.once`
 
 
 def end_name(config: DistilConfig, number: int) -> str:
-    """The name under which the reason to end after a round is kept: with other limits, there may be another."""
+    """Name for `DistilResults.once` of the reason to end after a round, which depends on the limits."""
     limits = ", ".join(f"{name}={getattr(config, name)}" for name in LIMITS)
     return f"end {number} ({limits})"
 
 
 class DistilResults:
-    """The results in the file `path`, made at the first entry. Raises `DataError` if it is damaged."""
+    """Results in the file `path`, which is created with the first entry. Raises `DataError` if it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,12 +65,12 @@ class DistilResults:
         self._seconds, self._values = dict(content.seconds), dict(content.values)
 
     def add(self, result: RoundResult) -> None:
-        """Keep a round's result."""
+        """Add the result of a round."""
         self.rounds.append(result)
         self._write()
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """The value that `make` gave when it was first asked for under this name; JSON."""
+        """Return the stored value of `name`; if there is none, call `make` and store its value, as JSON."""
         if name not in self._values:
             self._values[name] = json.loads(json.dumps(make()))
             self._write()
@@ -79,7 +78,7 @@ class DistilResults:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done within, but for compiling kernels; the times of a resumed stage add up."""
+        """Measure the time of a `with` block, excluding compilation; times of a resumed stage are added."""
         begin = working_time()
         try:
             yield
@@ -89,11 +88,11 @@ class DistilResults:
 
     @property
     def minutes(self) -> float:
-        """Of all stages, resumed runs included."""
+        """Minutes of all stages, including those before a resume."""
         return sum(self._seconds.values()) / 60
 
     def minutes_of(self, beginning: str) -> float:
-        """Of the stages whose names begin so."""
+        """Minutes of the stages whose names start with `beginning`."""
         return sum(s for name, s in self._seconds.items() if name.startswith(beginning)) / 60
 
     def _write(self) -> None:

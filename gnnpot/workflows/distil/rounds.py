@@ -1,9 +1,11 @@
-"""The steps of a round, one after the other: the students move atoms, the teacher labels, errors are measured.
+"""Steps of a round: dynamics of the students, labels of the teacher, errors of the students.
 
-dynamics = explore(committee, structures, config, limit, number, folder, progress)
-labelled = label_states(teacher, dynamics.selection, limits, folder, processes, progress)
-result = round_result(number, trained_on, committee, labelled, dynamics)
-new_frames(labelled)                                       # which the students are trained with next
+Example::
+
+    dynamics = explore(committee, structures, config, limit, number, folder, progress)
+    labelled = label_states(teacher, dynamics.selection, limits, folder, processes, progress)
+    result = round_result(number, trained_on, committee, labelled, dynamics)
+    new_frames(labelled)                                       # added to the training frames of the students
 """
 
 from collections import Counter
@@ -24,7 +26,7 @@ from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.results import RoundResult
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
-#: stores of the labelled states, by the names that existing runs resume with
+#: names of the stores of labelled states; existing runs resume with them
 RANDOM, UNCERTAIN = "drawn.store", "picked.store"
 
 Count = Callable[[int, int], None]
@@ -32,12 +34,12 @@ Count = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class StudentDynamics:
-    """Where the students' dynamics led to."""
+    """Trajectories of the students' dynamics, and the states to label."""
 
     trajectories: list[SampledTrajectory]
     selection: Selection  #: states to be labelled
-    limit: float  #: eV/Å, disagreement at which trajectories end
-    picoseconds: float  #: of a trajectory, mean
+    limit: float  #: disagreement above which trajectories end, eV/Å
+    picoseconds: float  #: mean length of the trajectories, ps
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Labelled:
     """States of the dynamics with the teacher's labels."""
 
     random: FrameStore
-    uncertain: FrameStore | None  #: `None`: no state was that uncertain
+    uncertain: FrameStore | None  #: high-uncertainty sample; `None` if no state was selected
 
 
 def explore(
@@ -57,22 +59,22 @@ def explore(
     folder: Path,
     progress: Count,
 ) -> StudentDynamics:
-    """Molecular dynamics by the students in turns, and the states of it that are to be labelled.
+    """Run molecular dynamics with the students in turns, and select the states to label.
 
     Args:
-        committee: the students.
-        structures: where trajectories start.
-        config: options of the dynamics and of the selection; the seed.
-        limit: eV/Å, disagreement at which a trajectory ends.
-        number: of the round.
-        folder: of the round; trajectories that are in it are not run again.
-        progress: called with finished trajectories and their number.
+        committee: The students.
+        structures: Initial structures of the trajectories.
+        config: Options of dynamics and selection, and the seed.
+        limit: Disagreement above which a trajectory ends, eV/Å.
+        number: Number of the round.
+        folder: Folder of the round; trajectories that it contains are not run again.
+        progress: Called with the number of finished trajectories and that of all.
 
     Raises:
-        DataError: all trajectories explode at once.
+        DataError: All trajectories explode in the first steps.
     """
     options = config.explore
-    # so that every student meets every temperature
+    # so that each student is used at each temperature
     turns = len(options.temperatures)
     trajectories = run_trajectories(
         structures, lambda k: committee.driver(k // turns), committee.disagreement, options, limit,
@@ -91,7 +93,7 @@ def explore(
 def label_states(
     teacher: Teacher, selection: Selection, limits: Limits, folder: Path, processes: int, progress: Count
 ) -> Labelled:
-    """The teacher's labels of both samples; those that are in the folder are not calculated again."""
+    """Label both samples with the teacher, or read the labels that the folder already contains."""
     sample = teacher.label(selection.random, folder / RANDOM, limits, processes, progress)
     uncertain = None
     if selection.uncertain:
@@ -102,14 +104,14 @@ def label_states(
 def round_result(
     number: int, trained_on: int, committee: Committee, labelled: Labelled, dynamics: StudentDynamics
 ) -> RoundResult:
-    """What a round found: the students' errors where their dynamics led to, before they are trained on it.
+    """Result of a round: errors of the students on states of their own dynamics, before they are trained on these.
 
     Args:
-        number: of the round.
-        trained_on: frames that the students were trained on.
-        committee: the students.
-        labelled: what `label_states` gave.
-        dynamics: what `explore` gave.
+        number: Number of the round.
+        trained_on: Number of frames that the students were trained on.
+        committee: The students.
+        labelled: Labelled states, from `label_states`.
+        dynamics: Dynamics of the students, from `explore`.
     """
     sample, uncertain = labelled.random, labelled.uncertain
     lost = left_out(sample) + (Counter() if uncertain is None else left_out(uncertain))
@@ -129,7 +131,7 @@ def round_result(
 
 
 def new_frames(labelled: Labelled) -> list[Frame]:
-    """The labelled frames of both samples; which of them each is, stands in its provenance."""
+    """Labelled frames of both samples; the configuration type in the provenance names the sample."""
     return [
         frame.with_(provenance=replace(frame.provenance, config_type=kind))
         for kind, store in (("drawn", labelled.random), ("picked", labelled.uncertain or ()))

@@ -1,19 +1,19 @@
-"""A distillation from start to end, and again from wherever it was stopped.
+"""Distillation runs, which can be stopped and resumed.
 
     potential = distil(read_distil_config("7net-0", ["frames.extxyz.gz"], student="hdnnp", run="runs/student"))
 
-The run's folder holds
+Contents of the run folder:
 
-| name              | what                                                                                       |
+| name              | content                                                                                    |
 |-------------------|--------------------------------------------------------------------------------------------|
-| distil.yaml       | the configuration; a run resumes only with the same, less the limits of time and steps     |
-| journal.json      | what the rounds found, and the time they took (`results.py`)                               |
+| distil.yaml       | the configuration; a resumed run may only change the limits of time, rounds and steps      |
+| journal.json      | results of the rounds, and the time they took (`results.py`)                               |
 | round-00/         | the labelled structures, and the first students, each a training run (`training/run.py`)   |
-| round-NN/         | `walks/`: the students' dynamics; `drawn.store`: the labelled random sample of its states, |
+| round-NN/         | `walks/`: the students' dynamics; `drawn.store`: the labelled random sample of its states; |
 |                   | `picked.store`: the high-uncertainty sample; the students trained on all frames so far     |
-| final/            | the training of the final student, and `check/`, dynamics of its own                       |
-| model/            | the final student (`gnnpot.load`); its card says who the teacher was                       |
-| report/           | report.md and its picture                                                                  |
+| final/            | the training of the final student, and `check/`, its own dynamics                          |
+| model/            | the final student (`gnnpot.load`); its card names the teacher                              |
+| report/           | report.md and its figure                                                                   |
 """
 
 import itertools
@@ -66,7 +66,7 @@ DIRECTORY = RunDirectory(
     free=(*LIMITS, "learn.final_steps", "name", "description", "licence", "functional"),
 )
 
-#: called with a sentence about what comes next, or what was found
+#: callback with a sentence about the next step, or about a result
 OnEvent = Callable[[str], None]
 
 
@@ -79,32 +79,33 @@ def distil(
     on_event: OnEvent = lambda sentence: None,
     progress: Progress = no_progress,
 ) -> Potential:
-    """Let students learn from the teacher until that brings nothing more; write model and report.
+    """Train students on labels of the teacher until their error no longer falls, and write model and report.
 
-    With other limits (rounds, patience, minutes, steps of the final training) a run is extended, also if it has ended:
-    by further rounds, after which the final student begins anew on all frames; else the final training continues.
+    With other limits (rounds, tolerance, patience, minutes, steps of the final training), a run is extended, even if it
+    has ended. After further rounds, a new final student is trained on all frames; without further rounds, the final
+    training continues.
 
     Args:
-        config: of the distillation.
-        resume: continue the run in the folder, to the same numbers where its budget is one of steps; an ended one is
-            returned unchanged. Otherwise it begins again.
-        make_teacher: makes the teacher's calculator where it is no potential of gnnpot; with several `processes` it
-            must be importable.
-        processes: that label side by side.
-        on_event: called with a sentence about each step.
-        progress: of dynamics, labelling and training.
+        config: Configuration of the distillation.
+        resume: Whether to continue the run in the folder (if it has ended, its student is returned), or to start it
+            again. With a budget in steps, a resumed run has the same results as an uninterrupted one.
+        make_teacher: Makes the calculator of a teacher that is not a potential of gnnpot; it must be importable if
+            there are several `processes`.
+        processes: Number of processes for labelling.
+        on_event: Called with a sentence about each step.
+        progress: Receives the progress of dynamics, labelling and training.
 
     Returns:
         The final student.
 
     Raises:
-        CheckpointError: for a teacher that is not known.
-        UnknownElementError: for structures with elements that the teacher does not know.
-        DataError: for structures that can't be read or labelled, or if another process works in the folder.
-        ConfigError: if the folder contains another distillation.
-        TrainingStopped: after Ctrl-C or SIGTERM within a training, once its state is saved.
+        CheckpointError: The teacher is not known.
+        UnknownElementError: A structure has an element that the teacher does not have.
+        DataError: Structures can't be read or labelled, or another process uses the folder.
+        ConfigError: The folder contains another distillation.
+        TrainingStopped: A training was stopped by Ctrl-C or SIGTERM; its state is saved.
     """
-    # before the folder is touched: a wrong teacher or structure leaves nothing behind
+    # before the folder is created, so that errors in teacher or structures leave no files behind
     teacher = open_teacher(config.teacher, make_teacher)
     structures = start_structures(config, teacher)
     tests = test_frames(config, structures)
@@ -126,28 +127,30 @@ def distil(
 
 
 def _ended(config: DistilConfig) -> Potential | None:
-    """The student of a distillation that has ended with these limits."""
+    """Student of a distillation that has ended with these limits."""
     if not (config.run / MODEL).exists():
         return None
     potential, card = load_checkpoint(config.run / MODEL)
-    # the folder and the inputs may have been moved: they have been compared by their content
+    # folder and inputs may have been moved; the content of the inputs has already been compared
     free = {"run", "teacher", "structures", "test", "name", "description", "licence", "functional"}
     return None if differences(card.training["distillation"], to_mapping(config), free) else potential
 
 
 def _has_other_frames(run: TrainConfig) -> bool:
-    """Whether the folder of the final training has one on the frames of another round."""
+    """Whether the folder of the final training contains one on the frames of another round."""
     path = run.run / "config.yaml"
     if not path.exists():
         return False
     before, now = read_yaml(path).get("data", {}).get("train"), to_mapping(run)["data"]["train"]
-    # the folder of all rounds may have been moved
+    # the folder of the distillation may have been moved
     return Path(str(before)).parts[-2:] != Path(str(now)).parts[-2:]
 
 
 def _as_it_began(run: TrainConfig) -> TrainConfig:
-    """The final training with the warm-up and the validations that it began with, which follow from its steps: with
-    those of more steps it would be another training, not a longer one."""
+    """Give an extended final training the warm-up and the validation interval of its first configuration.
+
+    Both depend on the number of steps; if they changed with it, the run in the folder could not be resumed.
+    """
     path = run.run / "config.yaml"
     if not path.exists():
         return run
@@ -157,7 +160,7 @@ def _as_it_began(run: TrainConfig) -> TrainConfig:
 
 
 class Rounds:
-    """Explore, label, train, in rounds. What this run has done before is read from disk."""
+    """Rounds of dynamics, labelling and training. Completed steps are read from disk."""
 
     def __init__(
         self,
@@ -177,7 +180,7 @@ class Rounds:
         return self.config.run / ROUND.format(number)
 
     def do(self) -> None:
-        """All rounds, until one of the reasons to end holds; the reason is kept in the results."""
+        """Run rounds until there is a reason to end, which is stored in the results."""
         self._begin()
         for number in itertools.count(1):
             self._train(number - 1)
@@ -189,7 +192,7 @@ class Rounds:
                 return
 
     def final(self) -> OpenedPotential:
-        """The last student, trained longest, on everything."""
+        """Train the final student on all frames."""
         config = self.config
         folder = self.folder(len(self.results.rounds))
         name = f"final minutes of {config.max_minutes} and {len(self.results.rounds)} rounds"
@@ -201,14 +204,14 @@ class Rounds:
             run = _as_it_began(run)
         if is_new or ended_run(run) is None:
             self._on_event(f"training the final student on {frames_in(folder)} frames")
-            # dynamics of the student before
+            # dynamics of an earlier final student
             shutil.rmtree(run.run / CHECK, ignore_errors=True)
             with self.results.stage("final"):
                 fit(FromScratch(run), resume=not is_new, progress=self._progress)
         return open_potential(run.run)
 
     def _reason_to_end(self) -> str:
-        """Why the last round is the last, as it was found first; empty: it is not."""
+        """Reason to end after the last round, as first determined; empty if there is a further round."""
         name = end_name(self.config, len(self.results.rounds))
         return self.results.once(name, lambda: reason_to_end(self.config, self.results))
 
@@ -217,7 +220,7 @@ class Rounds:
         return f"{self.results.minutes:.1f} min so far" + ("" if most is None else f", of {most:g}")
 
     def _begin(self) -> None:
-        """The labelled structures of round 0."""
+        """Label the structures of round 0."""
         config, folder = self.config, self.folder(0)
         with self.results.stage("round 0: labelling"):
             self._on_event(
@@ -232,7 +235,7 @@ class Rounds:
             add_frames(store, config.learn.validation, config.seed, folder)
 
     def _train(self, number: int) -> None:
-        """The students of a round, on everything that has been labelled by then."""
+        """Train the students of a round on all frames labelled so far."""
         config, folder = self.config, self.folder(number)
         steps = config.learn.first_steps if number == 0 else config.learn.round_steps
         budget = Budget(steps, student_minutes(config, number))
@@ -253,7 +256,7 @@ class Rounds:
                 fit(task, progress=self._progress)
 
     def _explore(self, number: int) -> RoundResult:
-        """Dynamics by the students of the round before, labelled by the teacher."""
+        """Run dynamics with the students of the previous round, and label the selected states with the teacher."""
         config, before, folder = self.config, self.folder(number - 1), self.folder(number)
         folder.mkdir(parents=True, exist_ok=True)
         committee = Committee(students_of(before, config.committee))

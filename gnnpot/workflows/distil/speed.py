@@ -1,4 +1,4 @@
-"""How much faster the student is: dynamics by teacher and student, in turns, in one process, with one thread."""
+"""Speed of teacher and student: molecular dynamics in turns, in one process, with one thread."""
 
 import os
 import statistics
@@ -13,11 +13,11 @@ from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.runs.processes import one_thread
 from gnnpot.sampling.distortions import repeated
 
-#: turns at most, and seconds after which no further one begins
+#: largest number of turns, and seconds after which no further turn starts
 TURNS, SECONDS = 9, 60.0
-#: steps that a turn of each has
+#: steps of each calculator in a turn
 STEPS = 5
-#: atoms of the larger structure: beyond, a step takes as long for each atom
+#: number of atoms of the larger structure; for more atoms, the time per atom is constant
 LARGE = 400
 
 
@@ -31,14 +31,17 @@ class Speed:
 
     @property
     def ratio(self) -> float:
-        """How many times faster the student is."""
+        """Ratio of the teacher's time to the student's."""
         return self.teacher / self.student
 
 
 def speeds(
     teacher: BaseCalculator, student: BaseCalculator, atoms: Atoms, temperature: float, timestep: float
 ) -> tuple[Speed, ...]:
-    """Of `atoms`, and of as many repetitions of a periodic structure as make `LARGE`, unless that took too long."""
+    """Time teacher and student for `atoms`, and for a periodic structure repeated to `LARGE` atoms.
+
+    The larger structure is left out if the expected time is above `SECONDS`.
+    """
     found: list[Speed] = []
     for structure in (atoms, repeated(atoms, LARGE)):
         if found:
@@ -53,16 +56,16 @@ def speeds(
 def time_steps(
     calculators: Mapping[str, BaseCalculator], atoms: Atoms, temperature: float, timestep: float, seed: int = 0
 ) -> dict[str, float]:
-    """Processor time of molecular dynamics, µs per atom and step; the median over the turns.
+    """Processor time of molecular dynamics, µs per atom and step: the median over the turns.
 
-    All of a step counts: neighbours, energy, forces, and all else that a calculator gives with them, the integrator;
-    also processes that a calculator starts and waits for.
+    It includes neighbour lists, energy, forces and further results of the calculator, the integrator, and processes
+    that a calculator starts and waits for.
     """
     states = dict.fromkeys(calculators, atoms)
     found: dict[str, list[float]] = {name: [] for name in calculators}
     begin = time.monotonic()
     with one_thread():
-        # the first turn only warms up
+        # the first turn is a warm-up
         for turn in range(TURNS + 1):
             if turn > 1 and time.monotonic() - begin > SECONDS:
                 break

@@ -1,4 +1,4 @@
-"""Students: their data, their training, and training from weights that they have."""
+"""Students of a distillation: their data, and their first and continued training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,23 +19,23 @@ from gnnpot.training.prepare import PreparedData
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.distil.config import DistilConfig
 
-#: epochs of a run that its budget ends
+#: number of epochs of a run that is limited by steps or minutes
 UNLIMITED = 100_000
-#: learning rate at the end, as a share of the highest
+#: learning rate at the end, as a fraction of the highest
 LOWEST_RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training lasts, steps, or minutes where they are given; its batches, where not the usual ones."""
+    """Length of a training, and its batches."""
 
     steps: int
-    minutes: float | None = None
-    batch: BatchConfig | None = None
+    minutes: float | None = None  #: limit that replaces `steps`
+    batch: BatchConfig | None = None  #: `None`: as in `LearnConfig.batch`
 
 
 class Continued(FromScratch):
-    """On from the weights, element references and scales of a trained student, and its symmetry functions."""
+    """Training that continues from a student: its weights, references, scales and symmetry functions."""
 
     def __init__(self, config: TrainConfig, start: Path) -> None:
         self._start = open_potential(start).potential
@@ -48,7 +48,7 @@ class Continued(FromScratch):
 def student_run(
     config: DistilConfig, frames: Path, run: Path, budget: Budget, elements: Sequence[int], seed: int
 ) -> TrainConfig:
-    """The training of a student on the frames in the folder `frames`, in the folder `run`."""
+    """Configuration for training a student on the frames in the folder `frames`, in the folder `run`."""
     learn, model = config.learn, config.student
     if not model.elements:
         model = replace(model, elements=tuple(chemical_symbols[z] for z in elements))
@@ -76,15 +76,24 @@ def student_run(
     )
 
 
-#: stores of the frames that train and that validate
+#: names of the stores of training and validation frames
 TRAIN, VALIDATION = "train.store", "validation.store"
 
 
 def add_frames(frames: Sequence[Frame], share: float, seed: int, folder: Path, before: Path | None = None) -> None:
-    """Write the stores of `folder`: those of `before` and the new `frames`, a `share` of which validates.
+    """Write training and validation frames to the stores of `folder`.
 
-    A frame stays where it is in all rounds, so that none that validates was ever trained on. Raises `DataError` if
-    nothing would be left to train on.
+    A frame stays in the same subset in all rounds, so that no validation frame was ever trained on.
+
+    Args:
+        frames: New frames.
+        share: Fraction of the new frames for validation.
+        seed: Seed of the random split.
+        folder: Folder of the stores; existing stores are not changed.
+        before: Folder of the previous round, whose frames are included.
+
+    Raises:
+        DataError: There are too few frames to train and validate on.
     """
     if (folder / TRAIN).exists() and (folder / VALIDATION).exists():
         return
@@ -97,7 +106,7 @@ def add_frames(frames: Sequence[Frame], share: float, seed: int, folder: Path, b
 
 
 def _held_out(frames: Sequence[Frame], share: float, seed: int, first: bool) -> set[int]:
-    """Indices of frames that validate; of the first frames no element's last."""
+    """Indices of validation frames; for the first frames, each element remains in a training frame."""
     wanted = max(1, round(share * len(frames))) if first else round(share * len(frames))
     elements = [np.unique(frame.numbers) for frame in frames]
     left = np.bincount(np.concatenate(elements), minlength=119)
@@ -117,15 +126,15 @@ def _held_out(frames: Sequence[Frame], share: float, seed: int, first: bool) -> 
 
 
 def student_folder(folder: Path, k: int) -> Path:
-    """The training of student `k` of the round in `folder`."""
+    """Folder of the training of student `k` of the round in `folder`."""
     return folder / f"student-{k}"
 
 
 def students_of(folder: Path, count: int) -> list[OpenedPotential]:
-    """The trained students of a round."""
+    """Load the trained students of a round."""
     return [open_potential(student_folder(folder, k)) for k in range(count)]
 
 
 def frames_in(folder: Path) -> int:
-    """Frames that train or validate."""
+    """Number of training and validation frames of a round."""
     return sum(len(FrameStore(folder / name)) for name in (TRAIN, VALIDATION))

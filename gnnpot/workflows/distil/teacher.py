@@ -1,4 +1,4 @@
-"""The teacher: what labels the structures."""
+"""Teacher of a distillation, which labels the structures."""
 
 import functools
 from collections import Counter
@@ -21,16 +21,16 @@ from gnnpot.sampling.labeller_names import describe
 
 @dataclass(frozen=True)
 class Teacher:
-    """A potential, or another ASE calculator, that students learn from."""
+    """Potential or other ASE calculator whose labels the students are trained on."""
 
-    name: str  #: as the user gave it
+    name: str  #: name or path that the user gave
     labeller: Labeller
-    card: Card  #: empty for what has none
-    #: symbols; `None`: unknown
+    card: Card  #: card of the potential; without contents for other calculators
+    #: symbols of the elements that it has; `None`: unknown
     elements: tuple[str, ...] | None
 
     def check(self, structures: Sequence[Frame]) -> None:
-        """Raise `UnknownElementError` for a structure with an element that the teacher does not know."""
+        """Raise `UnknownElementError` if a structure has an element that the teacher does not have."""
         if self.elements is None:
             return
         for frame in structures:
@@ -49,19 +49,19 @@ class Teacher:
         distortions: tuple[AnyDistortion, ...] = (Original(),),
         seed: int = 0,
     ) -> FrameStore:
-        """The store of labelled frames, or the one that this run has made before.
+        """Label structures and write them to a store; an existing store is only opened.
 
         Args:
-            structures: to label.
-            store: folder of the store.
-            limits: frames beyond these are left out.
-            processes: that label side by side.
-            progress: called with the number of finished structures, and of all.
-            distortions: what is made of each structure and labelled; without them, the structure as it is.
-            seed: of the random numbers of the distortions.
+            structures: Structures to label.
+            store: Folder of the store.
+            limits: Limits of the labels; frames that exceed them are left out.
+            processes: Number of processes for labelling.
+            progress: Called with the number of finished structures and that of all.
+            distortions: Distortions of each structure; by default, only the structure itself is labelled.
+            seed: Seed of the distortions.
 
         Raises:
-            DataError: if nothing could be labelled.
+            DataError: No structure could be labelled.
         """
         if store.exists():
             return FrameStore(store)
@@ -70,8 +70,11 @@ class Teacher:
 
 
 def open_teacher(name: str, make: Callable[[], BaseCalculator] | None = None) -> Teacher:
-    """The teacher of that name or path; `make` makes its calculator where it is none of gnnpot's potentials, or is to
-    be made in a special way. Raises `CheckpointError` if there is none."""
+    """Open a teacher by name or path.
+
+    `make` makes its calculator if it is not a potential of gnnpot or needs other arguments. Raises `CheckpointError` if
+    there is no such potential.
+    """
     make = make or functools.partial(Calculator, name)
     calculator = make()
     described, functional = describe(name, calculator)
@@ -91,5 +94,5 @@ def require_stress(store: FrameStore) -> None:
 
 
 def left_out(store: FrameStore) -> Counter[str]:
-    """Frames that could not be labelled, by reason."""
+    """Number of frames that could not be labelled, by reason."""
     return Counter(store.manifest.filters)

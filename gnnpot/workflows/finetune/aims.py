@@ -1,17 +1,19 @@
-"""What a fine-tuning is for, and the optimiser that serves it.
+"""Aim of a fine-tuning, and the default optimiser and strategy for it.
 
-    aim = choose_aim(None, given)                      # "this-system", unless the options keep what was known
+    aim = choose_aim(None, given)                      # "this-system", unless the options preserve earlier knowledge
     aim_options(aim, "sevennet", 200, given)           # optimizer and strategy, as a mapping
 
-- `this-system`: the potential will be asked about systems like the frames only. All layers move alike, by SOAP, at a
-  rate that was measured for the architecture. It wins most of the new system in the same time, and forgets most of the
-  others.
-- `general`: it will be asked about other systems too. AdamW with small steps, those far from the energy smaller, and a
-  quarter of each batch are earlier frames. It keeps what was known, and wins less.
+- `this-system`: the potential is for systems like the frames only. All layers have the same learning rate, measured
+  for the architecture, and the optimiser is SOAP. In a given time, this lowers the errors on the new system most, and
+  raises those on other systems most.
+- `general`: the potential is for other systems, too. It is trained with AdamW and a small learning rate, which is
+  smaller for layers farther from the energy, and a quarter of each batch are earlier frames. This preserves the
+  accuracy on other systems, and lowers the errors on the new system less.
 
-The rates are those of `docs/fine-tuning.md`. Architectures without a measured rate are trained by AdamW in both cases.
-For a SevenNet and `MANY_FRAMES` or more, steps are larger and forces weigh more: on mlearn's silicon and nickel that
-lowers the errors of the validation frames by a tenth to a third in the same time (`scripts/studies/mlearn/recipes.py`).
+The rates are those of `docs/fine-tuning.md`. Architectures without a measured rate are trained with AdamW in both
+cases. For a SevenNet and at least `MANY_FRAMES` frames, the learning rate is higher and forces have a larger weight: on
+the silicon and nickel sets of mlearn, this lowers the errors on validation frames by a tenth to a third in the same
+time (`scripts/studies/mlearn/recipes.py`).
 """
 
 from collections.abc import Mapping
@@ -29,22 +31,22 @@ Aim = Literal["this-system", "general"]
 AIMS: tuple[Aim, ...] = ("this-system", "general")
 #: learning rates of SOAP by architecture, with equal rates in all layers
 SOAP_RATES = {"sevennet": 5e-3, "nequix": 2e-3}
-#: options that go over those of a few frames, by architecture
+#: options for at least `MANY_FRAMES` frames, by architecture
 WITH_MANY_FRAMES: dict[str, dict[str, Any]] = {
     "sevennet": {"optimizer": {"lr": 1.5e-2}, "loss": {"forces": 4.0}, "ema": 0.998}
 }
-#: frames that train and validate
+#: number of training and validation frames from which `WITH_MANY_FRAMES` applies
 MANY_FRAMES = 60
-#: of AdamW
+#: learning rate of AdamW
 CAREFUL_RATE = 1e-3
 WEIGHT_DECAY = 1e-5
 
 
 def choose_aim(aim: str | None, given: Mapping[str, Any]) -> Aim:
-    """The aim of a fine-tuning with the options `given`.
+    """Check the aim of a fine-tuning with the options `given`, or choose it if `aim` is `None`.
 
     Raises:
-        ConfigError: for an aim that is not known, or one that the options contradict.
+        ConfigError: The aim is not known, or the options contradict it.
     """
     kind = _options(given, "strategy").get("kind", AllWeights.kind)
     moves_all = kind == AllWeights.kind and not _options(given, "replay").get("share")
@@ -61,16 +63,16 @@ def choose_aim(aim: str | None, given: Mapping[str, Any]) -> Aim:
 
 
 def aim_options(aim: Aim, architecture: str | None, frames: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Optimiser, strategy and weights for an aim, as a mapping of options.
+    """Default options for an aim: optimiser, strategy, and, for many frames, loss weights and moving average.
 
     Args:
-        aim: what the potential is for.
-        architecture: of the start; None: not known.
-        frames: that train and validate.
-        given: options of the user; an optimiser among them has its own rate.
+        aim: Systems that the potential is for.
+        architecture: Architecture of the starting potential; `None` if it is not known.
+        frames: Number of training and validation frames.
+        given: Options of the user; another optimiser than SOAP gets the rate of AdamW.
 
     Returns:
-        Options that those of the user go over.
+        Mapping of options; those of the user take precedence.
     """
     rate = SOAP_RATES.get(architecture or "")
     named = _options(given, "optimizer").get("name", "soap")
@@ -86,7 +88,7 @@ def aim_options(aim: Aim, architecture: str | None, frames: int, given: Mapping[
 
 
 def architecture_of(start: str) -> str | None:
-    """The architecture of a potential by its card or its registered family; None: neither is there yet."""
+    """Architecture of a potential, from its card or its registered family; `None` if neither exists."""
     for folder in (Path(start), Path(start) / RUN_MODEL, shipped().get(name_of(start))):
         if folder is not None:
             try:
@@ -97,6 +99,6 @@ def architecture_of(start: str) -> str | None:
 
 
 def _options(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A mapping among the options; what is none is refused when the options are read."""
+    """Mapping `name` of the options; an empty one for other values, which raise an error when the options are read."""
     value = given.get(name)
     return value if isinstance(value, Mapping) else {}

@@ -1,12 +1,12 @@
-"""What a fine-tuning is: a strict dataclass, and the defaults that a number of frames asks for.
+"""Configuration of a fine-tuning, and its defaults for a number of frames and an aim.
 
     read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine")
     read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine", path="mine.yaml",
                          overrides=["strategy.kind=lora", "epochs=20"])
     read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine", aim="general")
 
-What neither the file nor the overrides say follows from the number of frames, a few frames are seen often in small
-batches, many frames seldom in larger ones; and from the aim, see `aims.py`.
+Options that neither the file nor the overrides set depend on the number of frames (few frames: many epochs with small
+batches; many frames: few epochs with larger ones) and on the aim (`aims.py`).
 """
 
 import copy
@@ -26,7 +26,7 @@ from gnnpot.training.stores import read_labelled
 from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, choose_aim
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
-#: short names for `--strategy`
+#: options by name of the strategy, for `--strategy`
 SHORT: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
@@ -34,21 +34,21 @@ SHORT: dict[str, dict[str, Any]] = {
     "lora": {"strategy": {"kind": "lora"}},
     "replay": {"strategy": {"kind": "all"}, "replay": {"share": 0.25}},
 }
-#: epochs of a run that its budget ends
+#: number of epochs of a run that is limited by steps or minutes
 UNLIMITED = 100_000
-#: fewer are seen often, and the last weights are kept
+#: number of frames below which there are many epochs and the last weights are kept
 FEW_FRAMES = 60
-#: materials from which on parts are split by material
+#: number of materials from which the frames are split by material
 MANY_MATERIALS = 20
 
 
 @dataclass(frozen=True)
 class RefitConfig:
-    """How the element references are refitted before the first step; see `refit.py`."""
+    """Refit of the element references before the training; see `refit.py`."""
 
-    #: False: they are unchanged
+    #: refit the references; if false, they are unchanged
     enabled: bool = True
-    #: pull towards no change, in units of the number of frames; decides only what the frames leave open
+    #: regularisation of the shifts, per frame; it only determines what the frames leave open
     ridge: Annotated[float, NOT_NEGATIVE] = 1e-6
 
     def __post_init__(self) -> None:
@@ -57,20 +57,20 @@ class RefitConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Earlier frames: those that are replayed, and those that only tell at the end what was forgotten."""
+    """Earlier frames, for replay in the training and for the errors of the potential on earlier systems."""
 
-    #: of each batch; 0: none is replayed
+    #: fraction of each batch that is replayed; 0: no replay
     share: Annotated[float, SHARE] = 0.0
-    #: labelled frames that the starting model was trained on, or like them: files or stores
+    #: labelled frames that the starting model was trained on, or similar ones: files or stores
     frames: Path | tuple[Path, ...] = ()
-    #: structures that the starting model labels, where `frames` is empty; `bundled:NAME` as in `data.train`
+    #: structures that the starting model labels if `frames` is empty; `bundled:NAME` as in `data.train`
     structures: Path | tuple[Path, ...] = Path("bundled:gpaw-pbe")
-    #: element references for the energies of `frames`, which may have another zero than the starting model's: refitted
-    #: to them, or those of the starting model
+    #: element references for the energies of `frames`: "refit" fits them to `frames`, whose zero of energy may differ
+    #: from that of the starting model; "start" takes those of the starting model
     references: Literal["refit", "start"] = "refit"
-    #: fraction that is kept aside to tell what was forgotten
+    #: fraction of the earlier frames that is held out to measure errors at the end
     held_out: Annotated[float, INNER_SHARE] = 0.2
-    #: at most so many frames are used, evenly spread
+    #: largest number of earlier frames, evenly spaced
     max_frames: Annotated[int, WHOLE_FROM_2] = 1000
     #: names of the labels in `frames`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
@@ -79,22 +79,22 @@ class ReplayConfig:
         check_fields(self)
 
     def paths(self) -> tuple[Path, ...]:
-        """Those of `frames`, or else of `structures`."""
+        """Paths of `frames`, or, without them, of `structures`."""
         value = self.frames or self.structures
         return (value,) if isinstance(value, Path) else tuple(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig(RunConfig):
-    """All of a fine-tuning."""
+    """Options of a fine-tuning."""
 
-    #: the potential to start from: a name or a path, as `gnnpot.load` takes it
+    #: potential to start from: a name or path, as in `gnnpot.load`
     start: str
-    #: which parameters are trained, and how fast
+    #: parameters to train, and their learning rates
     strategy: Strategy = field(default_factory=AllWeights)
     refit: RefitConfig = field(default_factory=RefitConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
-    #: elements whose equations of state and dimers are compared with the starting model's; empty: five that it knows
+    #: elements whose equations of state and dimers are compared with the starting model's; empty: five of its elements
     probe_elements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,11 +105,11 @@ class FineTuneConfig(RunConfig):
 
 @dataclass(frozen=True)
 class DatasetSize:
-    """What the defaults depend on."""
+    """Size of a data set, which determines the defaults."""
 
-    frames: int  #: in `data.train`
-    materials: int
-    used: int  #: those that train and validate
+    frames: int  #: number of frames in `data.train`
+    materials: int  #: number of materials in `data.train`
+    used: int  #: number of frames, limited by `data.frames`
 
 
 def read_finetune_config(
@@ -122,26 +122,27 @@ def read_finetune_config(
     short: str | None = None,
     aim: Aim | None = None,
 ) -> FineTuneConfig:
-    """The configuration of a fine-tuning of `start` on the frames `train`.
+    """Make the configuration of a fine-tuning of `start` on the frames `train`.
 
-    Later ones win: defaults for the number of frames, those of the aim, the YAML file `path`, the strategy's short
-    name, `overrides` (key.key=value).
+    In order of increasing precedence, options come from: defaults for the number of frames, defaults for the aim, the
+    YAML file `path`, the strategy `short`, `overrides`.
 
     Args:
-        start: name or path of the potential to start from.
-        train: labelled frames, files or stores.
-        run: folder of the run.
+        start: Name or path of the potential to start from.
+        train: Files or stores of labelled frames.
+        run: Folder of the run.
         path: YAML file of options.
-        overrides: `key.key=value`, each.
-        short: short name of a strategy.
-        aim: what the potential is for; by default this system, unless the strategy is one that keeps what was known.
+        overrides: Strings `key.key=value`.
+        short: Short name of a strategy.
+        aim: Systems that the potential is for; by default "this-system", or "general" with a strategy or replay that
+            preserves earlier knowledge.
 
     Returns:
-        The options, each of which is set.
+        The configuration, with all options set.
 
     Raises:
-        ConfigError: for what is not known, or an aim and a strategy that contradict each other.
-        DataError: for frames that can't be read.
+        ConfigError: A name or an option is not known, or aim and strategy contradict each other.
+        DataError: The frames can't be read.
     """
     if short is not None and short not in SHORT:
         raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
@@ -153,7 +154,7 @@ def read_finetune_config(
     given = _merged(given, {"start": start, "run": str(run), "data": {"train": [str(p) for p in train]}})
     apply_overrides(given, overrides)
     where = str(path or "options")
-    # the data options alone first: they say how to read what is counted
+    # the data options first, as they are needed to read and count the frames
     data = from_mapping(DataConfig, given["data"], where=f"{where}: data")
     dataset_size = count(data)
     budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
@@ -161,14 +162,14 @@ def read_finetune_config(
     of_aim = aim_options(chosen, architecture_of(start), dataset_size.used, given)
     defaults = _merged(default_options(dataset_size, data, budget), of_aim)
     strategy = given.get("strategy")
-    # an option of the default strategy, as its decay, is no other strategy
+    # options of the default strategy, such as its decay, do not select another strategy
     if aim == "general" and not (isinstance(strategy, Mapping) and strategy.get("kind")):
         defaults = _merged(defaults, SHORT["replay"])
     return from_mapping(FineTuneConfig, _merged(defaults, given), where=where)
 
 
 def count(data: DataConfig) -> DatasetSize:
-    """How many frames and materials `data.train` holds. Raises `DataError` if there are none."""
+    """Count the frames and materials in `data.train`. Raises `DataError` for fewer than two frames."""
     paths = [resolve_path(p) for p in data.paths("train")]
     if len(paths) == 1 and paths[0].is_dir():
         index = FrameStore(paths[0]).index()
@@ -187,21 +188,22 @@ def count(data: DataConfig) -> DatasetSize:
 
 
 def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequence[str] = ()) -> dict[str, Any]:
-    """Options for a number of frames, as a mapping; every one of them can be set otherwise.
+    """Default options for a number of frames, as a mapping.
 
-    20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
-    of 8; with a `budget` ("max_minutes" or "max_steps") as often as it allows. A tenth of the steps, or 200, warm up.
-    Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to seven validate:
-    so few can't tell good weights from better ones, and the last ones are kept.
+    For instance, 20 frames are trained for 100 epochs with batches of 2, 200 frames for 40 epochs with batches of 4,
+    and 2000 frames for 15 epochs with batches of 8; with a `budget` ("max_minutes" or "max_steps"), the number of
+    epochs depends on it. The warm-up is a tenth of the steps, 200 at most. Without a test file, a part of the frames is
+    held out for the comparison at the end. For few frames, only one to seven are validation frames, too few to select
+    weights, and the last weights are kept.
     """
     few, some = dataset_size.used < FEW_FRAMES, dataset_size.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
-    # of the whole set, so that fewer frames to train on are tested on the same
+    # a fraction of the whole set, so that the test frames do not depend on data.frames
     held = 0.15 if dataset_size.frames < FEW_FRAMES else 0.1 if dataset_size.frames < 600 else 0.05
     by = "material" if dataset_size.materials >= MANY_MATERIALS and dataset_size.frames >= FEW_FRAMES else "count"
-    # two frames train and validate, which is the least that is taken
+    # two frames, the least number, are needed for training and validation
     test = 0.0 if data.paths("test") or dataset_size.frames < 3 else held
-    # a twentieth of a few materials, each drawn for itself, is often none
+    # with a split by material, a twentieth of few materials is often none
     validation = 0.05 if few and by == "count" else held
     once = max(1, round(dataset_size.used * (1 - validation) / batch))
     schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
@@ -224,7 +226,7 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
 
 
 def with_short(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
-    """The same fine-tuning by another strategy, in another folder; options of its own strategy's kind are kept."""
+    """Configuration with another strategy and folder; options of a strategy of the same kind are kept."""
     options = from_mapping(_Short, SHORT[short], where=short)
     replay = config.replay if config.replay.share and options.replay.share else None
     return replace(
@@ -242,9 +244,9 @@ class _Short:
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid upon `under`, mapping by mapping; batches and strategies of another kind are replaced whole.
+    """Merge the options `over` into `under`, recursively; batches, and strategies of another kind, are replaced.
 
-    Shares no mapping with either: what is set in it later must not change them.
+    The result is a deep copy, so that changing it does not change the arguments.
     """
     result = dict(copy.deepcopy(under))
     for key, value in copy.deepcopy(over).items():

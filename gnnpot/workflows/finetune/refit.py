@@ -1,15 +1,15 @@
-"""The first step: element references refitted to what the starting model leaves unexplained.
+"""First step of a fine-tuning: refit the element references to the residuals of the starting model.
 
     refit, references = refit_references(potential, subset, ridge=1e-6)
     refit.rows()                       # element by element: before, shift, uncertainty
 
-Another code, functional or set of pseudopotentials moves energies by hundreds of eV, and all of that by composition.
-With residuals ΔE_f = label - prediction of F frames with n_fe atoms of element e, N_f in all, the shifts δ_e minimise
+Another code, functional or set of pseudopotentials shifts energies by hundreds of eV, in proportion to the composition.
+For F frames with residuals ΔE_f = label - prediction, and n_fe atoms of element e out of N_f, the shifts δ_e minimise
 
     Σ_f [(ΔE_f - Σ_e n_fe δ_e) / N_f]² + ridge F Σ_e δ_e²
 
-What the compositions leave open (of frames that are all NaCl, how Na and Cl share the shift) stays as it was, and is
-named. Elements that the frames do not hold keep their energies.
+Combinations of elements that the compositions do not determine (if all frames are NaCl, the ratio of the shifts of Na
+and Cl) are unchanged and reported. Elements that do not occur in the frames keep their references.
 """
 
 import json
@@ -36,20 +36,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Refit:
-    """How element references were refitted."""
+    """Result of refitting element references."""
 
-    frames: int  #: with an energy
+    frames: int  #: number of frames with an energy
     ridge: float
-    before: dict[str, float]  #: eV per atom by symbol
-    shift: dict[str, float]  #: eV per atom
+    before: dict[str, float]  #: references before the refit, eV per atom by symbol
+    shift: dict[str, float]  #: change of the references, eV per atom
     uncertainty: dict[str, float | None]  #: standard uncertainty of the shift, eV; None: not known
-    atoms: dict[str, int]  #: in the frames
-    undetermined: tuple[str, ...]  #: combinations that the frames leave open; they stayed as they were
-    mae_before: float  #: eV per atom, of the energies of the frames
-    mae_after: float
+    atoms: dict[str, int]  #: number of atoms in the frames
+    undetermined: tuple[str, ...]  #: combinations of elements that the frames do not determine, which are unchanged
+    mae_before: float  #: mean absolute error of the frames' energies before the refit, eV per atom
+    mae_after: float  #: the same after the refit
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Element, number of atoms, energies in eV: before, shift, uncertainty, after. The first row is the head."""
+        """Rows of a table: element, number of atoms, reference before, shift, uncertainty, reference after.
+
+        Energies are in eV; the first row is the header.
+        """
         rows: list[tuple[str, ...]] = [("element", "atoms", "before, eV", "shift, eV", "± eV", "after, eV")]
         for e, shift in self.shift.items():
             sigma = self.uncertainty.get(e)
@@ -60,7 +63,7 @@ class Refit:
         return rows
 
     def sentence(self) -> str:
-        """What it did to the energies of the frames, and what the frames leave open."""
+        """Sentence with the energy errors before and after, and the combinations that are not determined."""
         text = (
             f"Energies of {self.frames} training frames: MAE {1e3 * self.mae_before:.4g} meV/atom before, "
             f"{1e3 * self.mae_after:.4g} after."
@@ -72,7 +75,14 @@ class Refit:
 
 
 def refit_references(potential: Potential, subset: Subset, ridge: float) -> tuple[Refit, ElementReferences]:
-    """The refit to the frames of `subset`, and the references that come of it. Raises `DataError` without energies."""
+    """Refit the references of `potential` to the frames of `subset`.
+
+    Returns:
+        The refit, and the new references.
+
+    Raises:
+        DataError: No frame has an energy, or predicted energies are not finite.
+    """
     frames = [frame for frame in subset.frames if frame.energy is not None]
     if not frames:
         raise DataError(
@@ -109,7 +119,7 @@ def refit_references(potential: Potential, subset: Subset, ridge: float) -> tupl
 
 @torch.no_grad()
 def predicted_energies(potential: Potential, frames: Iterable[Frame], max_atoms: int = 512) -> np.ndarray:
-    """Energies of frames, eV, [F], in batches of at most `max_atoms` atoms (or one frame)."""
+    """Predict the energies of frames, [F] in eV, in batches of at most `max_atoms` atoms; larger frames alone."""
     found, waiting, atoms = [], [], 0
     frames = list(frames)
     for k, frame in enumerate(frames):
@@ -124,23 +134,23 @@ def predicted_energies(potential: Potential, frames: Iterable[Frame], max_atoms:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """What a run's `refit.json` holds: the first step is taken once, and read by resumed runs."""
+    """Content of `refit.json`: the first step of a fine-tuning, which resumed runs read."""
 
     start: str
     start_sha256: str
-    references: dict  #: of `ElementReferences.to_mapping`
+    references: dict  #: new references, as in `ElementReferences.to_mapping`
     refit: Refit | None = None
-    #: of the earlier frames, whose energies may have a zero of their own
+    #: references of the earlier frames, whose zero of energy may differ
     replay_references: dict | None = None
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(to_mapping(self), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "FirstStep | None":
-        """What was written there, if anything. Raises `DataError` if it can't be read."""
+        """Read the file; `None` if it does not exist. Raises `DataError` if it can't be read."""
         if not path.exists():
             return None
         try:

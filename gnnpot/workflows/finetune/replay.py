@@ -1,16 +1,16 @@
-"""Earlier frames beside the new ones, so that what a potential knew is not lost (experience replay: Robins 1995).
+"""Replay of earlier frames in a fine-tuning, which preserves the accuracy on earlier systems (Robins 1995).
 
     earlier = earlier_frames(config, start, write=True)
-    earlier.held_out, earlier.references              # tell at the end what was forgotten
-    earlier.source(references, share=0.25, beside=90) # goes into the batches of 90 new frames
+    earlier.held_out, earlier.references              # for the errors on earlier systems
+    earlier.source(references, share=0.25, beside=90) # a quarter of each batch, beside 90 new frames
 
-Earlier frames are labelled ones, or structures that the starting model labels itself (Li & Hoiem 2016, learning without
-forgetting). Their energies may have another zero than the new frames': each source has references E0 of its own, and a
-model with the new references E0' learns the same from
+Earlier frames are labelled frames, or structures that the starting model labels itself (learning without forgetting, Li
+& Hoiem 2016). Their zero of energy may differ from that of the new frames, so they have their own element references
+E0. A model with the new references E0' is trained on the energies
 
     E' = E + Σ_i [E0'(Z_i) - E0(Z_i)]                                                                          (1)
 
-so that the references, which no weight can follow, never pull at the weights.
+so that the difference of the references does not affect the weights.
 """
 
 import logging
@@ -40,15 +40,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Earlier:
-    """Earlier frames in two parts, and the element references that their energies stand upon."""
+    """Earlier frames in two subsets, and the element references of their energies."""
 
-    held_out: Subset
-    rest: Subset
+    held_out: Subset  #: frames to measure errors on
+    rest: Subset  #: frames to replay
     references: ElementReferences
-    labelled_by_start: bool
+    labelled_by_start: bool  #: whether the starting model labelled them
 
     def source(self, references: ElementReferences, share: float, beside: int) -> TrainingDataset:
-        """The frames to replay: `share` of each batch, `beside` so many new ones; energies by equation (1)."""
+        """Dataset of the frames to replay, with energies by equation (1).
+
+        Args:
+            references: References of the potential.
+            share: Fraction of each batch.
+            beside: Number of new frames.
+        """
         count = max(1, round(share / (1 - share) * beside))
         shift = np.nan_to_num(references.energies_by_number() - self.references.energies_by_number())
         paths = (self.rest.store.folder,)
@@ -59,10 +65,16 @@ class Earlier:
 def earlier_frames(
     config: FineTuneConfig, start: Potential, *, write: bool, known: ElementReferences | None = None
 ) -> Earlier | None:
-    """The earlier frames of a configuration with the elements that `start` knows; `None` if there are none.
+    """Earlier frames of a configuration that only have elements of `start`; `None` if there are none.
 
-    `known` are the references that this run has found before. Raises `DataError` if frames are asked for
-    that can't be had.
+    Args:
+        config: Configuration of the fine-tuning.
+        start: The starting model.
+        write: Whether to write their store. Otherwise, it must exist, written by another process of the run.
+        known: References of the earlier frames, if the run has determined them before.
+
+    Raises:
+        DataError: Fewer than two of the requested frames can be used.
     """
     replay = config.replay
     paths, folder = replay.paths(), config.run / "data" / "earlier.store"
@@ -103,7 +115,7 @@ def _usable(frames: Iterable[Frame], start: Potential) -> list[Frame]:
 
 
 def _labelled(start: Potential, frames: list[Frame]) -> Iterator[Frame]:
-    """The frames with energy, forces and stress as the starting model has them."""
+    """Label frames with energy, forces and stress of the starting model."""
     kept = {name for name, quantity in QUANTITIES.items() if quantity.derivative or name == "energy"}
     for frame, found in predictions(start, frames):
         yield frame.with_labels({name: value for name, value in found.items() if name in kept})

@@ -1,12 +1,12 @@
-"""The last step: what was won on the new frames, and what was lost elsewhere, against the starting model.
+"""Last step of a fine-tuning: compare the errors on new and earlier systems with those of the starting model.
 
     probes = probe(start, tuned, probe_elements(start.elements, new=("Si",)))
     probes.metrics()["equations_of_state"]["Cu"]["bulk_modulus_finetuned"]
     retention_rows(card.metrics["finetune"])          # the table, from any card
 
-Equations of state, energy per atom of an element's crystal against its volume, tell what became of elements that the
-new frames do not hold; dimers, energy against distance, what became of the repulsion at short range. Element references
-have no part in either.
+Equations of state (energy per atom of an element's crystal as a function of volume) show changes for elements that do
+not occur in the new frames. Dimers (energy as a function of distance) show changes of the repulsion at short range.
+Both are independent of the element references.
 """
 
 import math
@@ -28,29 +28,30 @@ from gnnpot.runs.pages import COLORS, new_figure, tidy
 from gnnpot.training.report import Section
 from gnnpot.units import GPA
 
-#: asked first: metals, covalent solids, alkali metals
+#: preferred elements: metals, covalent solids, alkali metals
 PREFERRED = ("Al", "Cu", "Si", "Na", "W", "Mg", "C", "Ni", "Mo", "Ag", "Ti", "Fe")
 CRYSTALS = ("fcc", "bcc", "hcp", "diamond")
-#: volumes over the experimental one; distances over the sum of the covalent radii
+#: volumes relative to the experimental one
 VOLUMES = np.linspace(0.84, 1.16, 13)
-#: relative changes that are marked: starting models themselves err by one to three, and by ten to forty per cent
+#: relative changes above which a value is marked; errors of starting models are 1 to 3 % and 10 to 40 %, respectively
 FORGOTTEN = {"volume": 0.03, "bulk_modulus": 0.2}
-#: eV, by which a dimer's hole may deepen unmarked
+#: eV; a dimer is marked if a hole in its curve is deeper by more than this
 HOLE = 0.05
+#: distances relative to the sum of the covalent radii
 DISTANCES = np.linspace(0.7, 2.0, 27)
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """An element's energies, as the starting and the fine-tuned model have them."""
+    """Energies of an element with the starting and the fine-tuned model."""
 
-    x: np.ndarray  #: Å³ per atom, or Å
-    start: np.ndarray  #: eV per atom (crystals) or eV (dimers)
-    tuned: np.ndarray
+    x: np.ndarray  #: volumes (crystals, Å³ per atom) or distances (dimers, Å)
+    start: np.ndarray  #: energies of the starting model, eV per atom (crystals) or eV (dimers)
+    tuned: np.ndarray  #: energies of the fine-tuned model
 
     @property
     def change(self) -> float:
-        """Root mean square difference, eV, of the curves moved to the same mean."""
+        """Root mean square difference (eV) of the curves after subtracting their means."""
         difference = self.tuned - self.start
         return float(np.sqrt(np.mean((difference - difference.mean()) ** 2)))
 
@@ -63,7 +64,7 @@ class Probes:
     dimers: dict[str, Curve]
 
     def metrics(self) -> dict[str, Any]:
-        """Plain values for a card; volumes in Å³ per atom, moduli in GPa, energies in eV. None: no minimum."""
+        """Return plain values for a card: volumes (Å³ per atom), bulk moduli (GPa), energies (eV). None: no minimum."""
         states = {}
         for element, curve in self.crystals.items():
             row: dict[str, float | None] = {"curve_change": curve.change}
@@ -78,14 +79,14 @@ class Probes:
 
 
 def probe_elements(known: Iterable[str], new: Iterable[str], count: int = 5) -> tuple[str, ...]:
-    """Elements with a simple crystal that a model knows, those first that the new frames do not hold."""
+    """Choose `count` elements with a simple crystal among `known`, preferably ones that are not in `new`."""
     every, held = list(known), set(new)
     simple = [e for e in (*PREFERRED, *every) if e in every and _crystal(e) is not None]
     return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in held)))[:count]
 
 
 def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes:
-    """Equations of state and dimers of elements, by both models."""
+    """Calculate equations of state and dimers of elements with both models."""
     crystals, dimers = {}, {}
     calculators = Calculator(start), Calculator(tuned)
     for element in elements:
@@ -102,8 +103,10 @@ def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes
 
 
 def minimum(volumes: np.ndarray, energies: np.ndarray) -> tuple[float | None, float | None]:
-    """Volume (Å³) and bulk modulus (GPa) at the minimum of Birch and Murnaghan's equation; None if there is none within
-    the volumes."""
+    """Volume (Å³) and bulk modulus (GPa) at the minimum of the Birch-Murnaghan equation of state.
+
+    Both are `None` if there is no minimum within the range of `volumes`.
+    """
     state = fit_birch_murnaghan(volumes, energies)
     if state is None or not volumes.min() <= state.volume <= volumes.max():
         return None, None
@@ -117,16 +120,16 @@ def _crystal(element: str) -> Atoms | None:
     try:
         return bulk(element)
     except (ValueError, RuntimeError):
-        # listed with a lattice, but not with all that it takes to build the crystal
+        # ASE lists the lattice of the element, but not all data to build the crystal
         return None
 
 
 def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table of what was won and lost, from `card.metrics["finetune"]`.
+    """Table of the comparison with the starting model, from `card.metrics["finetune"]`.
 
     Returns:
-        Rows of texts; the first one is the head. The last column marks what became worse: errors, crystals that moved
-        far or lost their minimum, dimers with a deeper hole.
+        Rows of strings; the first row is the header. The last column marks what became worse: larger errors, crystals
+        with a large change or without a minimum, dimers with a deeper hole.
     """
     rows: list[tuple[str, ...]] = [("", "unit", "starting model", "fine-tuned", "change")]
     new, names = metrics["new"], {"energy_mae": ("energy MAE", "meV/atom", 1e3), "forces_mae": ("force MAE", "eV/Å", 1)}
@@ -156,7 +159,7 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _moved(start: float | None, tuned: float | None, key: str) -> str:
-    """How far a crystal's volume or bulk modulus has moved; it is marked beyond what starting models err by."""
+    """Relative change of a crystal's volume or bulk modulus; marked if it exceeds `FORGOTTEN`."""
     if start is None or tuned is None:
         return "WORSE, no minimum" if start is not None else ""
     change = tuned / start - 1
@@ -164,11 +167,11 @@ def _moved(start: float | None, tuned: float | None, key: str) -> str:
 
 
 def _pair(start: float, tuned: float | None, factor: float) -> tuple[str, str, str]:
-    """Two errors, and how the second one compares with the first."""
+    """Errors of the starting and the fine-tuned model, and their ratio."""
     change = ""
     if tuned is not None and max(start, tuned) > 0:
         ratio = tuned / start if start > 0 else math.inf
-        # where the labels are the starting model's own, its error is rounding only
+        # if the starting model made the labels, its errors are rounding errors
         times = f"{ratio:.2g} times" if ratio < 100 else "from none"
         change = f"WORSE, {times}" if ratio > 1.005 else times
     return _number(start, factor), _number(tuned, factor), change
@@ -179,14 +182,14 @@ def _number(value: float | None, factor: float = 1.0) -> str:
 
 
 def retention_section(metrics: Mapping[str, Any], probes: Probes) -> Section:
-    """The table and the plot for the report."""
+    """Section of the report with the table and the figure."""
     note = metrics["earlier"]["meaning"] if "earlier" in metrics else ""
     rows = tuple(retention_rows(metrics))
     return Section("What was won, what was lost", rows, retention_figure(probes), note, name="retention")
 
 
 def retention_figure(probes: Probes) -> Figure | None:
-    """Equations of state above, dimers below: the starting model's dashed, the fine-tuned one's as a line."""
+    """Plot equations of state (top) and dimers (bottom): starting model dashed, fine-tuned model solid."""
     columns = max(len(probes.crystals), len(probes.dimers))
     if not columns:
         return None
@@ -202,7 +205,7 @@ def retention_figure(probes: Probes) -> Figure | None:
                 axes.plot(curve.x, values - zero, style, color=color, linewidth=1.4, label=label)
             axes.set(xlabel=x_label, title=f"{element} {'crystal' if row == 0 else 'dimer'}")
             if row == 1:
-                # the wall may be a hundred times as high as the well is deep
+                # the repulsive wall may be a hundred times higher than the depth of the well
                 both = np.concatenate([curve.start - curve.start[-1], curve.tuned - curve.tuned[-1]])
                 well = float(min(both.min(), 0.0))
                 axes.set_ylim(1.2 * well - 0.3, min(float(both.max()), 2 * abs(well) + 3) + 0.3)

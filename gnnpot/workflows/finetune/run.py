@@ -1,8 +1,8 @@
-"""A fine-tuning from start to end, and again from wherever it was stopped.
+"""Fine-tuning runs, which can be stopped and resumed.
 
     potential = finetune(read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine"))
 
-The folder is that of any run (`gnnpot.training.run`), and holds `refit.json` besides.
+The run folder has the contents of any training run (`gnnpot.training.run`), and `refit.json`.
 """
 
 import copy
@@ -36,49 +36,50 @@ from gnnpot.workflows.finetune.retention import probe, probe_elements, retention
 
 log = logging.getLogger(__name__)
 
-#: called with a sentence about each step before it begins, and with the refit when it is done
+#: callback with a sentence before each step, and with the refit after it
 OnEvent = Callable[[str | Refit], None]
 
 
 def finetune(
     config: FineTuneConfig, resume: bool = True, *, progress: Progress = no_progress, on_event: OnEvent | None = None
 ) -> Potential:
-    """Refit the references, move the weights, measure what was won and lost; write model and report.
+    """Refit the references, train the weights, and compare with the starting potential; write model and report.
 
-    A run that was stopped resumes, and one with higher limits is extended, as in `train`.
+    As in `train`, a run that was stopped resumes, and a run with higher limits is extended.
 
     Args:
-        config: The options; `read_finetune_config` makes them.
-        resume: Continue the run in the folder; an ended one is returned unchanged. Otherwise it begins again.
-        progress: Of the training.
-        on_event: Gets a sentence before each of the three steps, and the refit before the weights move.
+        config: The configuration; see `read_finetune_config`.
+        resume: Whether to continue the run in the folder (if it has ended, its potential is returned), or to start it
+            again.
+        progress: Receives the progress of the training.
+        on_event: Called with a sentence before each of the three steps, and with the refit before the training.
 
     Returns:
-        The fine-tuned potential: averaged weights, at the best validation or the last.
+        The fine-tuned potential, with the averaged weights of the best or last validation.
 
     Raises:
-        CheckpointError, DownloadError: As `gnnpot.load`, for the start.
-        UnknownElementError: A frame has an element that the start does not know.
-        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for; or the
-            start does not know one of the `probe_elements`.
-        DataError: Data can't be used, or another process trains in the folder.
-        TrainingError: The loss is no longer finite.
-        TrainingStopped: After Ctrl-C or SIGTERM, once the state is saved.
+        CheckpointError, DownloadError: As `gnnpot.load`, for `config.start`.
+        UnknownElementError: A frame has an element that the starting potential does not have.
+        ConfigError: The folder contains a run with other options or inputs, or with more steps than requested; or the
+            starting potential does not have one of the `probe_elements`.
+        DataError: The data can't be used, or another process trains in the folder.
+        TrainingError: The loss is not finite.
+        TrainingStopped: The run was stopped by Ctrl-C or SIGTERM; its state is saved.
     """
-    # before the folder is touched: a misspelt name leaves nothing behind
+    # before the folder is created, so that a misspelt name leaves no files behind
     start = open_potential(config.start)
     return fit(FineTune(config, start, on_event), resume, progress=progress)
 
 
 class FineTune(TrainingTask):
-    """From a potential's weights, in three steps; see the package's docstring."""
+    """Fine-tuning of a potential; for the three steps, see the docstring of the package."""
 
     def __init__(self, config: FineTuneConfig, start: OpenedPotential, on_event: OnEvent | None = None) -> None:
         self.config: FineTuneConfig = config
         self._start, self._start_card = start.potential.to(getattr(torch, config.precision)), start.card
         self._on_event = on_event or (lambda _: None)
         self._rates: Mapping[str, float] = {}
-        # they are asked for last: without this, after all of the training
+        # checked here, as they are only used after the training
         if unknown := [e for e in config.probe_elements if e not in self._start.elements]:
             raise ConfigError(
                 f"probe_elements: {config.start} does not know {', '.join(unknown)}; name elements that it knows"
@@ -110,7 +111,7 @@ class FineTune(TrainingTask):
         return prepared
 
     def _first_step(self, train: Subset, write: bool) -> tuple[FirstStep, Earlier | None]:
-        """The refit and the earlier frames, as this run has found them before, or now."""
+        """Refit the references and select the earlier frames, or read both if the run has done so before."""
         config, path = self.config, self.config.run / REFIT
         digest = weights_sha256(self._start)
         found = FirstStep.read(path)
@@ -171,7 +172,7 @@ class FineTune(TrainingTask):
         return TrainingOutcome(self._card(plain.card, measured), plain.evaluations, sections)
 
     def _forgotten(self, potential: Potential, earlier: Earlier, stress: bool) -> dict[str, Any]:
-        """Errors on the earlier frames that were held out, with the references that belong to them."""
+        """Errors of both models on the held-out earlier frames, with the references of these frames."""
         frames = earlier.held_out.frames
         found: dict[str, Any] = {
             name: evaluate(model.with_references(earlier.references), frames, stress=stress).metrics()

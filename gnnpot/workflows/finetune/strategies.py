@@ -1,12 +1,12 @@
-"""Which parameters a fine-tuning moves, and how far: small objects.
+"""Fine-tuning strategies: the parameters to train, and their learning rates.
 
     strategy = LoRA(rank=4)
-    rates = strategy.begin(potential)       # freezes, adds what is trained; {parameter: factor of the learning rate}
+    rates = strategy.begin(potential)       # freezes or adds parameters; {parameter: factor of the learning rate}
     …                                       # training
-    strategy.end(potential)                 # a potential like any other again
+    strategy.end(potential)                 # removes added parameters and unfreezes all
 
-A model's stages, from the graph to the energy, are its embeddings and bases, its blocks, and its head
-(`EnergyModel.stages`). Replay is no strategy of this kind: it says what is in a batch (`replay.py`), and goes with any.
+The stages of a model, from the graph to the energy, are its embeddings and bases, its blocks, and its head
+(`EnergyModel.stages`). Replay concerns the frames in a batch (`replay.py`), and can be combined with each strategy.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,16 @@ from gnnpot.potential import Potential
 
 @dataclass(frozen=True)
 class AllWeights:
-    """Every parameter, with discriminative learning rates (Howard & Ruder, ACL 2018, eq. 2):
+    """Train all parameters, with discriminative learning rates (Howard & Ruder, ACL 2018, eq. 2):
 
-        η_s = η decay^(S - s),   s = 1 … S the stages from the graph to the head.
+        η_s = η decay^(S - s)   for the stages s = 1 … S from the graph to the head.
 
-    What lies deep knows of all elements and changes little, the head most. A `decay` of 1 is plain training.
+    The first stages, which serve all elements, change least, and the head most. With a `decay` of 1, all learning rates
+    are equal.
     """
 
     kind: Literal["all"] = "all"
-    #: factor of the learning rate from a stage to the one before it
+    #: ratio of the learning rate of a stage to that of the next one
     decay: float = 0.8
 
     def __post_init__(self) -> None:
@@ -39,37 +40,39 @@ class AllWeights:
             raise ValueError(f"decay: {self.decay} is not above 0 and at most 1")
 
     def begin(self, potential: Potential) -> dict[str, float]:
-        """All parameters move; η_s/η of each."""
+        """Unfreeze all parameters; returns η_s/η of each."""
         stages = potential.model.stages()
         potential.requires_grad_(True)
         return {f"model.{name}": self.decay ** (len(stages) - s) for s, names in enumerate(stages, 1) for name in names}
 
     def end(self, potential: Potential) -> None:
-        """Nothing was added."""
+        """Do nothing, as no parameters were frozen or added."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The head only, θ = (θ_below fixed, θ_head): a regression on the features of the starting model (linear probing,
-    Alain & Bengio 2016; with frozen features a potential can neither forget nor adapt much)."""
+    """Train the head only: a regression on the features of the starting model (linear probing, Alain & Bengio 2016).
+
+    As the features are frozen, the potential can neither forget nor adapt much.
+    """
 
     kind: Literal["head"] = "head"
 
     def begin(self, potential: Potential) -> dict[str, float]:
-        """All but the last stage is frozen."""
+        """Freeze all stages but the last."""
         stages = potential.model.stages()
         return _train_only(potential, stages[-1:])
 
     def end(self, potential: Potential) -> None:
-        """Nothing was added."""
+        """Unfreeze all parameters."""
         potential.requires_grad_(True)
 
 
 @dataclass(frozen=True)
 class FrozenBlocks:
-    """Lower stages fixed, the others move (Yosinski et al., NeurIPS 2014: lower layers are the most general).
+    """Freeze the first stages, which are the most general (Yosinski et al., NeurIPS 2014), and train the others.
 
-    Embeddings and bases are always frozen, and `blocks` blocks above them.
+    Frozen are embeddings and bases, and the first `blocks` blocks.
     """
 
     kind: Literal["frozen"] = "frozen"
@@ -81,7 +84,7 @@ class FrozenBlocks:
             raise ValueError(f"blocks: {self.blocks} is negative")
 
     def begin(self, potential: Potential) -> dict[str, float]:
-        """Raises `ConfigError` if the model has not so many blocks."""
+        """Freeze the first stages. Raises `ConfigError` if the model has fewer blocks."""
         stages = potential.model.stages()
         available = max(len(stages) - 2, 0)
         blocks = available // 2 if self.blocks is None else self.blocks
@@ -92,27 +95,28 @@ class FrozenBlocks:
         return _train_only(potential, stages[1 + blocks :])
 
     def end(self, potential: Potential) -> None:
-        """Nothing was added."""
+        """Unfreeze all parameters."""
         potential.requires_grad_(True)
 
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank changes of the weight matrices (Hu et al., ICLR 2022, eq. 3):
+    """Train low-rank changes of the weight matrices (Hu et al., ICLR 2022, eq. 3):
 
-        W' = W + alpha/r B A,   B [.., a, r] = 0 at the start, A [.., r, b] drawn with the spread of W's elements.
+        W' = W + alpha/r B A
 
-    W itself, and everything that is no weight matrix (embeddings, biases, factors of channels) or only an element's
-    deviation from one, is fixed. At the end W' takes W's place. It holds for every weight matrix of any model: those of
-    linear layers and of lists of matrices, also if they are stacked by element.
+    where B [.., a, r] is initially zero, and A [.., r, b] has random elements with the root mean square of those of W.
+    W and all parameters that are not weight matrices (embeddings, biases, factors of channels, deviations of elements)
+    are frozen. After the training, W' replaces W. The weight matrices are those of linear layers and of lists of
+    matrices, including those stacked by element.
     """
 
     kind: Literal["lora"] = "lora"
-    #: r; matrices with a smaller side get that side's
+    #: rank r of the changes, limited by the smaller dimension of each matrix
     rank: int = 8
-    #: factor of the changes, which are scaled by alpha/r
+    #: factor alpha of the changes, which are scaled by alpha/r
     alpha: float = 8.0
-    #: of A
+    #: seed of the random matrices A
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,7 +126,7 @@ class LoRA:
             raise ValueError(f"alpha: {self.alpha} is not positive")
 
     def begin(self, potential: Potential) -> dict[str, float]:
-        """Freezes all, puts B A beside each weight matrix."""
+        """Freeze all parameters, and add A and B to each weight matrix."""
         potential.requires_grad_(False)
         generator = torch.Generator().manual_seed(self.seed)
         for module, name in list(_weight_matrices(potential.model)):
@@ -131,7 +135,7 @@ class LoRA:
         return {}
 
     def end(self, potential: Potential) -> None:
-        """Puts W' in the place of W, A and B."""
+        """Replace W, A and B by W', and unfreeze all parameters."""
         for module in list(potential.model.modules()):
             if parametrize.is_parametrized(module):
                 for name in list(cast("nn.ModuleDict", module.parametrizations)):
@@ -139,11 +143,11 @@ class LoRA:
         potential.requires_grad_(True)
 
 
-#: Told apart by their field `kind`.
+#: any strategy; the field `kind` identifies the class
 Strategy = AllWeights | Head | FrozenBlocks | LoRA
 
 
-#: in the names of lists of parameters that are not multiplied as matrices, or only as a part of others
+#: words in the names of lists of parameters that are not weight matrices
 _NO_MATRICES = ("bias", "factors", "deviations")
 
 
@@ -173,7 +177,7 @@ def _train_only(potential: Potential, stages: list[list[str]]) -> dict[str, floa
 
 
 def _weight_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """The owner and the name of each: `weight` of linear layers, and matrices in lists of parameters."""
+    """Yield module and parameter name of each weight matrix: in linear layers, and in lists of parameters."""
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear):
             yield module, "weight"

@@ -1,6 +1,6 @@
-"""What can be computed of each of many structures: a row of the table, and the structure that comes of it.
+"""Calculations for many structures; each gives a row of the table and a structure.
 
-A value of a row is a number, a word, a truth value or a list of numbers, with its unit in its name.
+A value of a row is a number, a string, a boolean or a list of numbers; its name contains the unit.
 """
 
 import json
@@ -20,26 +20,26 @@ from gnnpot.errors import ConfigError
 from gnnpot.properties.options import arguments_of, digests_of_files, read_options
 from gnnpot.properties.registry import find_property
 
-#: (row, structure) of one structure
+#: result for one structure: row of the table, and structure
 Found = tuple[dict[str, Any], Atoms]
 
 
 class Calculation(Protocol):
-    """A calculation, with its options; it is sent to each worker."""
+    """Protocol of a calculation with its options, which is sent to the workers."""
 
     @property
     def name(self) -> str:
-        """What is done, for messages and the progress: "relaxations"."""
+        """Name of the calculations, for messages and progress, such as "relaxations"."""
 
     @property
     def max_atoms(self) -> int:
-        """Largest number of atoms that are computed together; 0: structures are computed one by one."""
+        """Largest number of atoms in a batch of structures; 0: structures are computed one by one."""
 
     def identity(self) -> dict[str, Any]:
-        """The options, as JSON."""
+        """Options, as values for JSON."""
 
     def __call__(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Found]:
-        """A row and a structure of each. Raises anything for what can't be computed."""
+        """Yield row and structure of each. Raises an exception for a structure that can't be computed."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Relaxing:
     """Relaxation of each structure."""
 
     config: RelaxConfig = field(default_factory=RelaxConfig)
-    fix: str | None = None  #: atoms that are held, see `engines.constraints.hold`
+    fix: str | None = None  #: fixed atoms, see `engines.constraints.hold`
 
     name = "relaxations"
     max_atoms = 0
 
     def identity(self) -> dict[str, Any]:
-        """As of every calculation."""
+        """Options, as values for JSON."""
         return {**to_mapping(self.config), "fix": self.fix}
 
     def __call__(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Found]:
@@ -79,7 +79,7 @@ class Relaxing:
 
 @dataclass(frozen=True)
 class Predicting:
-    """Energy, forces and stress of each structure; gnnpot's potentials predict them in batches."""
+    """Energy, forces and stress of each structure; potentials of gnnpot predict them in batches."""
 
     stress: bool = True
     max_atoms: int = 512
@@ -87,7 +87,7 @@ class Predicting:
     name = "predictions"
 
     def identity(self) -> dict[str, Any]:
-        """As of every calculation."""
+        """Options, as values for JSON."""
         return {"stress": self.stress, "max_atoms": self.max_atoms}
 
     def __call__(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Found]:
@@ -104,7 +104,7 @@ class Predicting:
     def _predicted(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Any]:
         potential = getattr(calculator, "potential", None)
         if potential is not None:
-            # imports PyTorch, which other calculators do without
+            # imported here, as it imports PyTorch, which other calculators do not need
             from gnnpot.engines.predict import predict_batch
 
             yield from predict_batch(potential, list(structures), self.stress)
@@ -119,19 +119,19 @@ class Predicting:
 
 @dataclass(frozen=True)
 class PropertyOf:
-    """A property of each structure.
+    """Property of each structure.
 
     Args:
-        name: of the property, see `properties.registry.property_names`.
-        given: its options, as `properties.options.read_options` takes them.
+        name: Name of the property, see `properties.registry.property_names`.
+        given: Options of the property, as for `properties.options.read_options`.
 
     Raises:
-        ConfigError: There is no such property or option, or it is not one of a single structure.
+        ConfigError: There is no such property or option, or it is not a property of a single structure.
     """
 
     name: str
     given: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(init=False, repr=False)  #: options as `calc` takes them
+    values: Mapping[str, Any] = field(init=False, repr=False)  #: arguments of the property's function `calc`
     needs_calculator: bool = field(init=False)
 
     max_atoms = 0
@@ -145,7 +145,7 @@ class PropertyOf:
         object.__setattr__(self, "values", read_options(calc, self.given, where=f"property {self.name}"))
 
     def identity(self) -> dict[str, Any]:
-        """As of every calculation."""
+        """Options, as values for JSON, and hashes of the files among them."""
         files = digests_of_files(find_property(self.name).calc, self.given, where=f"property {self.name}")
         return dict(self.given) | ({"option_files_sha256": files} if files else {})
 

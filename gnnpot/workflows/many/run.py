@@ -1,4 +1,4 @@
-"""`run_many`: structures to workers, what comes of them to a results log, and at the end to a folder."""
+"""`run_many`: distribute structures to workers, collect the results in a log, and write them to a folder."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ from gnnpot.workflows.many.worker import ManyWorker, Model, failure, unpack
 
 log = logging.getLogger(__name__)
 
-#: structures that are computed together at most
+#: largest number of structures in a batch
 MOST = 100
 
 
@@ -37,28 +37,28 @@ def run_many(
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Many:
-    """Compute something of each structure, and write a folder with a table and structures.
+    """Run a calculation for each structure, and write a folder with a table and structures.
 
-    What is computed is kept in the folder `OUTPUT.calculations`, and the same call resumes from there after an
-    interruption or a kill. A structure that fails, or whose worker dies each time, is a row of the table with an
-    `error`, and a structure of `failed.extxyz`.
+    Results are collected in the folder `OUTPUT.calculations`, from which the same call resumes after it was interrupted
+    or killed. A structure that fails, or whose worker dies repeatedly, has a row with an `error` in the table, and is
+    written to `failed.extxyz`.
 
     Args:
-        structures: to compute.
-        calculation: what is computed of each.
-        model: what computes.
-        output: the folder.
-        executor: any, as `gnnpot.runs.executors` opens it; without one, this process computes.
-        fresh: begin anew, and replace the results of an earlier call.
-        progress: takes the number of structures.
+        structures: Structures to compute.
+        calculation: Calculation for each structure.
+        model: Model that computes them.
+        output: Folder of the results.
+        executor: Executor, as opened by `gnnpot.runs.executors`; without one, this process computes.
+        fresh: Whether to start again and replace the results of an earlier call.
+        progress: Receives the number of computed structures.
 
     Returns:
-        The results; those of an earlier call with the same arguments, if they are there.
+        The results, or those of an earlier call with the same arguments if they exist.
 
     Raises:
         ConfigError: The folder contains results of other structures, options or models.
-        DataError: There are no structures, `output` is something else, another process writes it, or the executor has
-            ended.
+        DataError: There are no structures, `output` is not a folder of results, another process writes it, or the
+            executor has ended.
     """
     output = check_name(output)
     if len(structures) == 0:
@@ -83,7 +83,7 @@ def _compute(
     structures: Structures, calculation: Calculation, model: Model, results: ResultsLog, executor: Executor | None,
     progress: Progress,
 ) -> None:  # fmt: skip
-    """Compute what is not in the results."""
+    """Compute the structures that have no result yet."""
     total, failed = len(structures), 0
 
     def report(records: Iterable[bytes]) -> None:
@@ -109,23 +109,23 @@ def _identity(structures: Structures, calculation: Calculation, model: Model) ->
 
 
 def _earlier(output: Path, folder: Path, identity: dict[str, Any], what: str) -> Many | None:
-    """The results of an earlier call with the same identity; refuses those of others."""
+    """Results of an earlier call with the same identity, if any. Raises an error for results with another identity."""
     if not output.exists():
         return None
     replaceable(output, MANY)
     found = read_many(output)
     require_same(found.identity, identity, where=output, what=what)
     if read_plan(folder) == identity:
-        # it was killed before it removed the results log
+        # the earlier call was killed before it removed the results log
         with ResultsLog(folder, identity, what) as results:
             results.remove()
     return found
 
 
 def _batches(structures: Structures, max_atoms: int, results: ResultsLog) -> Iterator[Batch]:
-    """Structures that are computed together; a batch is the same wherever a run was stopped, so that its numbers are.
+    """Yield the batches of structures that are not completely computed.
 
-    Batches with nothing to compute are left out.
+    A resumed call has the same batches, so that its results are the same.
     """
     if max_atoms == 0:
         yield from ([(k, (k, structures[k]))] for k in range(len(structures)) if k not in results)

@@ -1,4 +1,4 @@
-"""Many structures, of a file or a store, and what tells them from others."""
+"""Sequence of structures from a file or a store, and a hash that identifies them."""
 
 import functools
 import hashlib
@@ -22,7 +22,7 @@ class Structures(Sequence[Atoms]):
     """Structures to be computed, without labels.
 
     Args:
-        source: ASE's `Atoms`, pymatgen's structures or frames; those of a store are read when they are asked for.
+        source: ASE `Atoms`, pymatgen structures or frames; frames of a store are read when they are needed.
     """
 
     def __init__(self, source: Sequence[StructureLike]) -> None:
@@ -49,7 +49,7 @@ class Structures(Sequence[Atoms]):
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of all that can change a result, and of what is known of each structure."""
+        """Hash of everything in the structures that can affect a result, and of their `info`."""
         if isinstance(self._source, FrameStore):
             return self._source.sha256
         digest = hashlib.sha256()
@@ -63,15 +63,15 @@ class Structures(Sequence[Atoms]):
 
 
 def open_structures(path: Path | str) -> Structures:
-    """The structures of a store, or of a file in any format that ASE reads.
+    """Open the structures of a store, or of a file in any format that ASE reads.
 
-    Structures that gnnpot can't compute, as those with a site that is occupied in part, are among them.
+    Structures that gnnpot can't compute, for instance those with partially occupied sites, are included.
 
     Args:
-        path: A store's folder, a file, or `bundled:NAME`.
+        path: Folder of a store, a file, or `bundled:NAME`.
 
     Returns:
-        The structures, in order, by index.
+        The structures, in order.
 
     Raises:
         DataError: The file or store can't be read.

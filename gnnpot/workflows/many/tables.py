@@ -1,4 +1,4 @@
-"""The folder of results: a table of all structures, the structures that were computed, and those that failed."""
+"""Folder of results: a table of all structures, the computed structures, and those that failed."""
 
 import json
 from collections import Counter
@@ -18,30 +18,30 @@ from gnnpot.runs.guard import FolderKind
 from gnnpot.workflows.many.worker import unpack
 
 TABLE, COMPUTED, FAILED, ABOUT = "table.parquet", "structures.extxyz", "failed.extxyz", "run.json"
-#: rows that are written together
+#: number of rows in a row group of the table
 GROUP = 1000
-#: different errors that are named
+#: largest number of different errors in `Many.errors`
 SHOWN = 5
 _COUNTS = ("count", "failed", "not_converged")
-#: what the folder contains
+#: contents of the folder
 MANY = FolderKind("a folder of results of many structures", ABOUT, "gnnpot-many", (TABLE, COMPUTED, FAILED))
 
 
 @dataclass(frozen=True)
 class Many:
-    """What came of many structures."""
+    """Summary of the results of many structures."""
 
     folder: Path
-    structures: int
-    failed: int  #: rows with an error
-    not_converged: int  #: relaxations that ended before
-    errors: Mapping[str, int]  #: the commonest errors, how often each
-    resumed_from: int  #: structures that an earlier call had computed
-    identity: Mapping[str, Any]  #: what was computed by what, as JSON
+    structures: int  #: number of structures
+    failed: int  #: number of structures that failed
+    not_converged: int  #: number of relaxations that did not converge
+    errors: Mapping[str, int]  #: the most frequent errors, and how often each occurred
+    resumed_from: int  #: number of structures that an earlier call had computed
+    identity: Mapping[str, Any]  #: calculation, options, model and structures, as values for JSON
 
     @property
     def table(self) -> Path:
-        """The Parquet file."""
+        """Path of the table, a Parquet file."""
         return self.folder / TABLE
 
 
@@ -52,17 +52,17 @@ def write_many(
     resumed_from: int,
     overwrite: bool,
 ) -> Many:
-    """Write the folder; it appears whole.
+    """Write the folder of results atomically.
 
     Args:
-        records: gives all records, each time it is called.
-        folder: to write.
-        identity: what was computed by what, as JSON.
-        resumed_from: structures that an earlier call had computed.
-        overwrite: replace a folder of this kind.
+        records: Gives all records, each time it is called.
+        folder: Folder to write.
+        identity: Calculation, options, model and structures, as values for JSON.
+        resumed_from: Number of structures that an earlier call had computed.
+        overwrite: Whether to replace an existing folder of results.
 
     Raises:
-        DataError: It exists and may not be replaced, or the disk refuses.
+        DataError: The folder exists and may not be replaced, or it can't be written.
     """
     rows = _Rows()
     with new_folder(folder, overwrite, MANY) as partial, disk_errors(folder, "what was computed is kept"):
@@ -85,7 +85,7 @@ def write_many(
 
 
 def read_many(folder: Path) -> Many:
-    """What an earlier call has written. Raises `DataError` if its file about it can't be read."""
+    """Read the summary that an earlier call has written. Raises `DataError` if it can't be read."""
     try:
         about = json.loads((folder / ABOUT).read_text("utf-8"))
         counts = [about.pop(name) for name in (*_COUNTS, "errors")]
@@ -98,7 +98,7 @@ def read_many(folder: Path) -> Many:
 
 
 class _Rows:
-    """Rows of the table, of which each is looked at before any is written: types of the columns, and what to count."""
+    """Writer of the table; `look_at` must have seen all rows, to determine column types and counts, before `write`."""
 
     def __init__(self) -> None:
         self.count = self.not_converged = 0
@@ -124,7 +124,7 @@ class _Rows:
 
 
 def _type(kinds: set[type]) -> pa.DataType:
-    """Of a column; values of several types, which no column holds, are written as JSON."""
+    """Type of a column; values of different types are written as JSON strings."""
     if kinds == {bool}:
         return pa.bool_()
     if kinds == {int}:

@@ -1,7 +1,9 @@
-"""What a worker process does: it opens the model, computes structures, and gives a record of each.
+"""Worker process, which opens the model, computes structures, and returns a record of each.
 
-worker = ManyWorker(Relaxing(RelaxConfig()), Model(make, "fast"))
-worker([(0, atoms), (1, atoms)])
+Example::
+
+    worker = ManyWorker(Relaxing(RelaxConfig()), Model(make, "fast"))
+    worker([(0, atoms), (1, atoms)])
 """
 
 import contextlib
@@ -22,18 +24,18 @@ from gnnpot.errors import ConfigError
 from gnnpot.sampling.labeller_names import describe
 from gnnpot.workflows.many.calculations import Calculation
 
-#: a structure's number among all, and the structure
+#: index of a structure, and the structure
 Content = tuple[int, Atoms]
 
 
 @dataclass(frozen=True)
 class Model:
-    """What computes, and how each worker process opens it.
+    """Model for the calculations, which each worker process opens.
 
     Args:
-        make: makes the calculator; importable in the workers.
-        given: what it is of: name or path of a model, or `module:Class`.
-        name: with version and sha256 of the weights; by default, what `make` gives here.
+        make: Makes the calculator; it must be importable in the workers.
+        given: Name or path of the model, or `module:Class`.
+        name: Full name, with version and sha256 of the weights; by default, that of the calculator from `make`.
     """
 
     make: Callable[[], BaseCalculator]
@@ -45,7 +47,7 @@ class Model:
             object.__setattr__(self, "name", describe(self.given, self.make())[0])
 
     def open(self) -> BaseCalculator:
-        """The calculator. Raises `ConfigError` if it has other weights or another version than where the run began."""
+        """Make the calculator. Raises `ConfigError` if its weights or version differ from those in `name`."""
         calculator = self.make()
         if (found := describe(self.given, calculator)[0]) != self.name:
             raise ConfigError(
@@ -55,16 +57,16 @@ class Model:
 
 
 class ManyWorker:
-    """Computes structures; a record says what came of one, or why it failed."""
+    """Computes structures; a record contains the result of a structure, or the reason why it failed."""
 
     def __init__(self, calculation: Calculation, model: Model) -> None:
         self.calculation = calculation
         self._calculator = model.open()
 
     def __call__(self, contents: Sequence[Content]) -> list[bytes]:
-        """A record of each, see `unpack`."""
+        """Compute structures, and return a record of each; see `unpack`."""
         if len(contents) > 1:
-            # of a batch that fails, each structure is tried by itself: the failure is that of one row
+            # if a batch fails, each structure is computed by itself, so that only the rows that fail have an error
             with contextlib.suppress(Exception):
                 return self._records(contents)
         return [self._record(content) for content in contents]
@@ -74,7 +76,7 @@ class ManyWorker:
             return self._records([content])[0]
         except Exception as error:  # noqa: BLE001 - calculators of other packages raise anything
             words = " ".join(str(error).split())
-            # the sentence of a GnnpotError says all
+            # without the type of the error, as the message of a GnnpotError is complete
             return failure(content, words or type(error).__name__)
 
     def _records(self, contents: Sequence[Content]) -> list[bytes]:
@@ -86,13 +88,13 @@ class ManyWorker:
 
 
 def failure(content: Content, reason: str) -> bytes:
-    """The record of a structure that could not be computed."""
+    """Record of a structure that could not be computed."""
     number, atoms = content
     return _pack({**_about(number, atoms), "error": reason}, {}, _plain(atoms))
 
 
 def unpack(record: bytes) -> tuple[dict[str, Any], bytes]:
-    """(row of the table, structure as extended XYZ) of a record; the row of a failure has an `error`."""
+    """Row of the table, and structure as extended XYZ, of a record; the row of a failure has an `error`."""
     (length,) = struct.unpack_from("<I", record)
     return json.loads(record[4 : 4 + length]), record[4 + length :]
 
@@ -108,7 +110,7 @@ def _pack(about: dict[str, Any], row: dict[str, Any], atoms: Atoms) -> bytes:
 
 
 def _about(number: int, atoms: Atoms) -> dict[str, Any]:
-    """The columns that every row has, and the information on the structure in the file."""
+    """Columns that all rows have, and those of the structure's `info`."""
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in atoms.info.items()}
     given = {f"info_{k}": v for k, v in plain.items() if isinstance(v, (bool, int, float, str))}
     return {
@@ -121,5 +123,5 @@ def _about(number: int, atoms: Atoms) -> dict[str, Any]:
 
 
 def _plain(atoms: Atoms) -> Atoms:
-    """A structure that any writer takes: what it is beside its atoms and cell may be what made it fail."""
+    """Structure without further arrays and info, which may be the reason for a failure and could not be written."""
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
