@@ -1,8 +1,8 @@
 """Orbital-free density functional theory: the density and energy of crystals from a kinetic energy functional.
 
-Here belong Kohn-Sham references with local pseudopotentials (`kohn_sham`), classic and learned functionals
-(`functionals`, `kernels`, `network`), their training, and the self-consistent density (`solver`). What moves atoms does
-not (`gnnpot.engines`): others use the ASE calculator,
+The package contains Kohn-Sham references with local pseudopotentials (`kohn_sham`), classical and learned functionals
+(`functionals`, `kernels`, `network`), their training, and the solver for the density (`solver`). Molecular dynamics and
+relaxations (`gnnpot.engines`) use it through the ASE calculator:
 
     from gnnpot.functional import Calculator
     atoms.calc = Calculator()

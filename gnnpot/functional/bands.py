@@ -4,7 +4,7 @@
     occupation = bands.solve(potential, residual=1e-6)
     density = bands.density(occupation)
 
-Two electrons a state. States are kept from one call to the next, as a start.
+Each state holds two electrons. States are kept between calls, as initial guesses.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,22 +19,34 @@ from gnnpot.errors import SimulationError
 from gnnpot.functional.davidson import lowest
 from gnnpot.functional.grid import Grid
 
-#: states with more than this many electrons are converged, and none may be in the last band
+#: number of electrons above which a state counts as occupied: it must be converged, and not be in the last band
 OCCUPIED = 1e-8
 
 
 @dataclass(frozen=True)
 class Occupation:
-    """Fermi level (Ha), electrons of each state `[k, b]`, Σ f e and -TS (Ha a cell)."""
+    """Occupations f of states with eigenvalues e."""
 
-    fermi_level: float
-    electrons: np.ndarray
-    energy: float
-    entropy: float
+    fermi_level: float  #: Ha
+    electrons: np.ndarray  #: `[k, b]` electrons of each state, f
+    energy: float  #: Σ f e, Ha per cell
+    entropy: float  #: -TS, Ha per cell
 
 
 class Bands:
-    """States at `kpoints` (fractional, with `weights` of sum 1) below `cutoff` (Ha)."""
+    """Bloch states in a plane-wave basis.
+
+    Args:
+        grid: Grid of potential and density.
+        kpoints: `[k, 3]` fractional k-points.
+        weights: `[k]` weights of the k-points, with sum 1.
+        cutoff: Largest kinetic energy of the plane waves, Ha.
+        electrons: Number of electrons per cell.
+        smearing: Width of the Gaussian smearing, Ha.
+
+    Raises:
+        SimulationError: The cut-off gives fewer plane waves than states.
+    """
 
     def __init__(
         self,
@@ -64,7 +76,15 @@ class Bands:
         self.values = np.zeros((len(kpoints), self.count))
 
     def solve(self, potential: np.ndarray, residual: float) -> Occupation:
-        """Diagonalise at each k-point and fill the states; bands are added while the last one is not empty."""
+        """Diagonalise at each k-point and occupy the states; bands are added as long as the last one is occupied.
+
+        Args:
+            potential: Potential on the grid, Ha.
+            residual: Largest norm of the residual of occupied states.
+
+        Raises:
+            SimulationError: The eigenvectors have not converged.
+        """
         wanted = int(np.ceil(self.electrons / 2))
         while True:
             for k in range(len(self.states)):
@@ -79,7 +99,7 @@ class Bands:
                 wanted = self.count - 1
 
     def density(self, occupation: Occupation) -> np.ndarray:
-        """Σ f |psi|²; not symmetric before it is made so."""
+        """Density Σ f |psi|² (1/bohr³), not yet symmetrised."""
         result = np.zeros(self.grid.shape)
         for k, electrons in enumerate(occupation.electrons):
             for psi, f in self._occupied(k, electrons):
@@ -87,10 +107,12 @@ class Bands:
         return result / self.grid.volume
 
     def orbital_potential(self, occupation: Occupation) -> np.ndarray:
-        """rho times the derivative of the kinetic energy, by the sum over the states (not symmetric yet).
+        """rho dT/drho, the density times the derivative of the kinetic energy, not yet symmetrised:
 
-        rho dT/drho = Σ f Re psi* (-1/2 nabla² psi) + Σ f (mu - e) |psi|² (R. A. King and N. C. Handy, Phys. Chem.
-        Chem. Phys. 2, 5049 (2000)); for a local potential it equals rho (mu - v).
+        rho dT/drho = Σ f Re psi* (-1/2 nabla² psi) + Σ f (mu - e) |psi|²
+
+        (R. A. King and N. C. Handy, Phys. Chem. Chem. Phys. 2, 5049 (2000)). For a local potential v, it equals
+        rho (mu - v).
         """
         result = np.zeros(self.grid.shape)
         for k, electrons in enumerate(occupation.electrons):
@@ -143,7 +165,7 @@ class Bands:
 
 
 def _middle_root(missing: Callable[[float], float], low: float, high: float) -> float:
-    """Where the number of electrons is right; in a gap, where many levels are, the middle of them."""
+    """Fermi level with the right number of electrons; in a gap, the middle of all such levels."""
     below = brentq(lambda level: missing(level) + 1e-11, low, high, xtol=1e-13)
     above = brentq(lambda level: missing(level) - 1e-11, low, high, xtol=1e-13)
     return 0.5 * (below + above)

@@ -1,8 +1,8 @@
-"""An ASE calculator of orbital-free density functional theory.
+"""ASE calculator for orbital-free density functional theory.
 
 Example::
 
-    atoms.calc = Calculator()                       # the functional that comes with gnnpot
+    atoms.calc = Calculator()                       # the functional included in gnnpot
     atoms.calc = Calculator("wt", cutoff=7.0)
     atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
     atoms.calc.result.density                       # 1/bohr³, on atoms.calc.result.grid
@@ -22,16 +22,16 @@ from gnnpot.units import BOHR, HARTREE, stress_to_voigt
 
 
 class Calculator(ase_calculator.Calculator):
-    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) of periodic structures of elements with a BLPS.
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) of periodic structures.
 
-    Each density starts from the last one, moved with the atoms, where the grid has stayed the same; the result does not
-    depend on it.
+    The elements must have a bulk-derived local pseudopotential (`pseudopotentials.ELEMENTS`). If the grid is unchanged,
+    the minimisation starts from the previous density, moved with the atoms; the result does not depend on it.
 
     Args:
-        functional: A `Functional`, or what `open_functional` takes; by default the one that comes with gnnpot.
-        cutoff: 1/bohr, of the grid on which the density is calculated.
-        tolerance: Ha/atom; the density has converged when the energy will fall by less.
-        steps: Steps of the minimisation, at most.
+        functional: A `Functional`, or an argument of `open_functional`; by default, the one included in gnnpot.
+        cutoff: Cut-off of the density's grid, 1/bohr.
+        tolerance: The density has converged if the next step is expected to lower the energy by less, Ha/atom.
+        steps: Largest number of steps of the minimisation.
 
     Raises:
         UnknownElementError: An element has no local pseudopotential.
@@ -60,7 +60,7 @@ class Calculator(ase_calculator.Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
-        """ASE's entry; forces and stress are calculated when they are asked for."""
+        """Calculate the energy, and forces and stress if they are in `properties`; called by ASE."""
         before = None
         if self.result is not None and self.atoms is not None:
             before = self.atoms.copy(), self.result
@@ -69,7 +69,7 @@ class Calculator(ase_calculator.Calculator):
             raise ValueError("there is no structure to calculate")
         properties = properties or ["energy"]
         if system_changes or self.result is None:
-            # where this fails, ASE asks again without changes, and must not be answered with the last structure's
+            # if solve fails, ASE may call again without changes, and must not get the result of another structure
             self.result = None
             result = self.result = solve(
                 self.atoms, self.functional, self.settings, start=self._start(self.atoms, before)
@@ -84,7 +84,7 @@ class Calculator(ase_calculator.Calculator):
             self.results["stress"] = stress_to_voigt(result.stress) * (HARTREE / BOHR**3)
 
     def _start(self, now: Atoms, before: tuple[Atoms, OrbitalFreeResult] | None) -> np.ndarray | None:
-        """The last density plus what the atoms' own densities have changed by."""
+        """Initial density: the previous one plus the change of the superposition of atomic densities."""
         if before is None:
             return None
         atoms, last = before

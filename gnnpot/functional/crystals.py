@@ -1,4 +1,4 @@
-"""Crystals of elements with local pseudopotentials, and changes of them that the data and the tests are made of.
+"""Crystals of elements with local pseudopotentials, and their distortions, for training data and tests.
 
 Example::
 
@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-#: lattice constants (Å) of the ten cubic semiconductors, experiment
+#: experimental lattice constants (Å) of ten cubic semiconductors
 LATTICE_CONSTANTS = {
     "Si": 5.43, "AlP": 5.46, "AlAs": 5.66, "AlSb": 6.14, "GaP": 5.45, "GaAs": 5.65, "GaSb": 6.10,
     "InP": 5.87, "InAs": 6.06, "InSb": 6.48,
@@ -21,14 +21,14 @@ TEN = tuple(LATTICE_CONSTANTS)
 
 
 def zincblende(name: str, scale: float = 1.0) -> Atoms:
-    """Primitive cell of one of the ten; `scale` multiplies the lattice constant."""
+    """Primitive cell of one of the ten semiconductors; `scale` multiplies the lattice constant."""
     if name == "Si":
         return diamond(scale * LATTICE_CONSTANTS["Si"])
     return bulk(name, "zincblende", a=scale * LATTICE_CONSTANTS[name])
 
 
 def diamond(a: float = LATTICE_CONSTANTS["Si"]) -> Atoms:
-    """Silicon, primitive cell, the centre of inversion at the origin."""
+    """Silicon in the diamond structure, primitive cell, with a centre of inversion at the origin."""
     atoms = bulk("Si", "diamond", a=a)
     atoms.set_scaled_positions([[-0.125] * 3, [0.125] * 3])
     return atoms
@@ -69,34 +69,36 @@ def simple_hexagonal(scale: float = 1.0) -> Atoms:
 
 
 def rocksalt(name: str, scale: float = 1.0) -> Atoms:
-    """One of the nine III-V crystals in the structure of NaCl, at 0.8 of its own volume."""
+    """One of the nine III-V compounds in the NaCl structure, at 0.8 of the volume of its zincblende crystal."""
     return bulk(name, "rocksalt", a=0.8 ** (1 / 3) * scale * LATTICE_CONSTANTS[name])
 
 
 def caesium_chloride(name: str, scale: float = 1.0) -> Atoms:
-    """One of the nine III-V crystals in the structure of CsCl, at 0.76 of its own volume."""
+    """One of the nine III-V compounds in the CsCl structure, at 0.76 of the volume of its zincblende crystal."""
     return bulk(name, "cesiumchloride", a=(0.76 / 4) ** (1 / 3) * scale * LATTICE_CONSTANTS[name])
 
 
 def nickel_arsenide(name: str, scale: float = 1.0) -> Atoms:
-    """One of the nine III-V crystals in the structure of NiAs, c/a = 1.6, at 0.8 of its own volume."""
+    """One of the nine III-V compounds in the NiAs structure, c/a = 1.6, at 0.8 of the volume of its zincblende."""
     a, c = _hexagonal_constants(0.8 * (scale * LATTICE_CONSTANTS[name]) ** 3 / 2, 1.6)
     return _four(name, [[0, 0, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]], a, c)
 
 
 def flat_hexagonal(name: str, scale: float = 1.0) -> Atoms:
-    """One of the nine III-V crystals in flat hexagonal layers, an atom above one of the other kind, c/a = 1.25.
+    """One of the nine III-V compounds in flat hexagonal layers, each atom above one of the other element, c/a = 1.25.
 
-    The structure of hexagonal BN with layers so close that each atom has five neighbours, at 0.92 of its own volume.
+    This is the structure of hexagonal BN with layers so close that each atom has five neighbours, at 0.92 of the volume
+    of the zincblende crystal.
     """
     a, c = _hexagonal_constants(0.92 * (scale * LATTICE_CONSTANTS[name]) ** 3 / 2, 1.25)
     return _four(name, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75], [1 / 3, 2 / 3, 0.75], [2 / 3, 1 / 3, 0.25]], a, c)
 
 
 def polytype_4h(name: str, scale: float = 1.0) -> Atoms:
-    """One of the nine III-V crystals in the ideal 4H structure, layers ABCB, of its zincblende's nearest neighbours.
+    """One of the nine III-V compounds in the ideal 4H structure, layers ABCB.
 
-    Layers A and C are stacked as in zincblende, the two B as in wurtzite. The screw axis passes through the origin.
+    The nearest-neighbour distance is that of the zincblende crystal. Layers A and C are stacked as in zincblende, the
+    two layers B as in wurtzite. The screw axis passes through the origin.
     """
     a = scale * LATTICE_CONSTANTS[name] / np.sqrt(2)
     first, second = zincblende(name).get_chemical_symbols()
@@ -108,7 +110,7 @@ def polytype_4h(name: str, scale: float = 1.0) -> Atoms:
 
 
 def body_centred_tetragonal(scale: float = 1.0) -> Atoms:
-    """Silicon as bct-C4: four tetrahedral atoms in squares that are bonded along the diagonals (I4/mmm)."""
+    """Silicon in the bct-C4 structure (I4/mmm): four-fold coordinated atoms in squares, bonded along the diagonals."""
     a, c, x = 6.59 * scale, 3.78 * scale, 0.1804
     cell = 0.5 * np.array([[-a, a, c], [a, -a, c], [a, a, -c]])
     places = a * np.array([[x, x, 0], [-x, -x, 0], [-x, x, 0], [x, -x, 0]])
@@ -116,13 +118,13 @@ def body_centred_tetragonal(scale: float = 1.0) -> Atoms:
 
 
 def cubic(name: str, scale: float = 1.0) -> Atoms:
-    """The cubic cell of eight atoms of one of the ten."""
+    """Cubic cell, with eight atoms, of one of the ten semiconductors."""
     kind = "diamond" if name == "Si" else "zincblende"
     return bulk(name, kind, a=scale * LATTICE_CONSTANTS[name], cubic=True)
 
 
 def vacancy(name: str, element: str, scale: float = 1.0) -> Atoms:
-    """The cubic cell of one of the ten without an atom of `element`, whose place is the origin."""
+    """Cubic cell of one of the ten semiconductors with a vacancy of `element` at the origin."""
     atoms = cubic(name, scale)
     missing = atoms.get_chemical_symbols().index(element)
     atoms.positions -= atoms.positions[missing]
@@ -132,7 +134,7 @@ def vacancy(name: str, element: str, scale: float = 1.0) -> Atoms:
 
 
 def dilute_vacancy(name: str, scale: float = 1.0) -> Atoms:
-    """Eight primitive cells of one of the ten without an atom of the first element, whose place is the origin."""
+    """Eight primitive cells of one of the ten semiconductors with a vacancy of the first element at the origin."""
     atoms = zincblende(name, scale) * (2, 2, 2)
     atoms.positions -= atoms.positions[0]
     atoms.wrap()
@@ -146,9 +148,9 @@ def random_strain(size: float, seed: int) -> np.ndarray:
 
 
 def random_cell(elements: Sequence[str], seed: int) -> Atoms:
-    """Four atoms at random in a cell of random shape, at 0.75 to 1.1 of the volume of the elements' own crystal.
+    """Four atoms at random positions in a cell of random shape, at 0.75 to 1.1 of the volume of the elements' crystal.
 
-    No two atoms are closer than 0.85 of the crystal's nearest neighbours.
+    All distances are above 0.85 of the nearest-neighbour distance of the crystal.
     """
     random = np.random.default_rng([4, seed])
     symbols = [elements[number % len(elements)] for number in range(4)]
@@ -161,7 +163,7 @@ def random_cell(elements: Sequence[str], seed: int) -> Atoms:
             continue
         cell *= (volume / np.linalg.det(cell)) ** (1 / 3)
         atoms = Atoms(symbols, scaled_positions=random.uniform(size=(4, 3)), cell=cell, pbc=True)
-        # images of the same atom count, too
+        # distances between periodic images of an atom count, too
         repeated = atoms * (2, 2, 2)
         distances = repeated.get_all_distances(mic=True)
         if distances[~np.eye(len(distances), dtype=bool)].min() > least:
@@ -169,7 +171,7 @@ def random_cell(elements: Sequence[str], seed: int) -> Atoms:
 
 
 def wurtzite(name: str, scale: float = 1.0) -> Atoms:
-    """Ideal wurtzite with the nearest-neighbour distance of the zincblende crystal; polar axis through the origin."""
+    """Ideal wurtzite with the nearest-neighbour distance of the zincblende crystal; the polar axis is at the origin."""
     a = scale * LATTICE_CONSTANTS[name] / np.sqrt(2)
     c = a * np.sqrt(8 / 3)
     symbols = bulk(name, "zincblende", a=5.0).get_chemical_symbols()
@@ -188,14 +190,14 @@ def trigonal(size: float) -> np.ndarray:
 
 
 def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
-    """The crystal in a homogeneous strain, positions following."""
+    """Crystal with a homogeneous strain of cell and positions."""
     result = atoms.copy()
     result.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return result
 
 
 def displaced(atoms: Atoms, size: float) -> Atoms:
-    """The two atoms of a primitive cell moved against each other along [111], by ±`size` of each primitive vector."""
+    """Displace the two atoms of a primitive cell in opposite directions along [111], by `size` of each cell vector."""
     result = atoms.copy()
     fractional = atoms.get_scaled_positions(wrap=False)
     fractional[0] -= size
@@ -205,20 +207,20 @@ def displaced(atoms: Atoms, size: float) -> Atoms:
 
 
 def rattled(atoms: Atoms, size: float, seed: int) -> Atoms:
-    """Random displacements of standard deviation `size` (Å)."""
+    """Displace the atoms at random, with standard deviation `size` (Å)."""
     result = atoms.copy()
     result.positions += size * np.random.default_rng(seed).normal(size=atoms.positions.shape)
     return result
 
 
 def _four(name: str, places: list[list[float]], a: float, c: float) -> Atoms:
-    """Two atoms of each element of a III-V crystal in a hexagonal cell."""
+    """Hexagonal cell with two atoms of each element of a III-V compound."""
     first, second = zincblende(name).get_chemical_symbols()
     return Atoms([first] * 2 + [second] * 2, scaled_positions=places, cell=_hexagonal(a, c), pbc=True)
 
 
 def _hexagonal_constants(volume: float, ratio: float) -> tuple[float, float]:
-    """a and c = `ratio` a of a hexagonal cell of this volume."""
+    """Lattice constants a and c = `ratio` a of a hexagonal cell with the given volume."""
     a = (volume / (ratio * np.sqrt(3) / 2)) ** (1 / 3)
     return a, ratio * a
 

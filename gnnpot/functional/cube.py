@@ -1,4 +1,4 @@
-"""Densities as Gaussian cube files: bohr and 1/bohr³.
+"""Read and write densities as Gaussian cube files, in bohr and 1/bohr³.
 
 Example::
 
@@ -18,7 +18,7 @@ from gnnpot.errors import DataError
 
 
 def write_cube(path: Path, atoms: Atoms, density: np.ndarray) -> None:
-    """Write a density (1/bohr³) on a grid of the cell; the file is whole or absent."""
+    """Write a density (1/bohr³) on a grid of the cell, atomically."""
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8") as file:
@@ -28,7 +28,7 @@ def write_cube(path: Path, atoms: Atoms, density: np.ndarray) -> None:
 
 
 def read_cube(path: Path) -> tuple[Atoms, np.ndarray]:
-    """Atoms and density of a cube file. Raises `DataError`."""
+    """Read atoms and density (1/bohr³) of a cube file. Raises `DataError`."""
     try:
         with path.open(encoding="utf-8") as file:
             content = ase_read(file)

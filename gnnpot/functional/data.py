@@ -1,12 +1,12 @@
 """Training data: densities, kinetic energies and kinetic potentials of Kohn-Sham and non-interacting calculations.
 
     tasks = plan(DataConfig())                  # plans.py
-    generate(tasks, folder, processes=2)        # what is there already is not calculated again
+    generate(tasks, folder, processes=2)        # existing samples are not calculated again
     samples = [read_sample(path) for path in sorted(folder.glob("*.npz"))]
 
-A sample is an exact triple (rho, T, dT/drho), in any potential of the electrons: self-consistent ones come from
-crystals at several volumes, strains and displacements, non-interacting ones from arbitrary potentials, which cost one
-diagonalisation each. Fields are kept on the orbital-free grid (`CUTOFF`), atomic units.
+A sample is a triple (rho, T, dT/drho), which is exact for electrons in any potential. Self-consistent samples come from
+crystals at several volumes, strains and displacements; non-interacting samples from arbitrary potentials, at the cost
+of one diagonalisation each. Fields are stored on the orbital-free grid (`CUTOFF`), in atomic units.
 """
 
 import io
@@ -29,27 +29,23 @@ from gnnpot.runs.files import write_bytes
 from gnnpot.runs.guard import check_run_folder
 from gnnpot.runs.processes import end_with_parent
 
-#: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
+#: cut-off of the orbital-free grid, 1/bohr; the pseudopotentials end near 6/bohr
 CUTOFF = 6.5
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One exact triple on the orbital-free grid.
-
-    `potential` is dT/drho but for a constant, `kinetic` T (a free energy, see `kohn_sham`), `energies` the parts of the
-    total energy (Ha; empty for non-interacting electrons), `forces` Ha/bohr.
-    """
+    """Exact triple (rho, T, dT/drho) on the orbital-free grid."""
 
     name: str
     crystal: str
     atoms: Atoms
     electrons: float
-    density: np.ndarray
-    potential: np.ndarray
-    kinetic: float
-    energies: dict[str, float]
-    forces: np.ndarray | None
+    density: np.ndarray  #: rho, 1/bohr³
+    potential: np.ndarray  #: dT/drho up to a constant, Ha
+    kinetic: float  #: T, Ha; a free energy, see `kohn_sham`
+    energies: dict[str, float]  #: parts of the total energy, Ha; empty for non-interacting electrons
+    forces: np.ndarray | None  #: `[n, 3]`, Ha/bohr
 
     @property
     def energy(self) -> float:
@@ -58,17 +54,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Task:
-    """What makes a sample: self-consistent without `seed`, else non-interacting in a random potential.
-
-    `cutoff` (1/bohr) is that of the orbital-free grid.
-    """
+    """Calculation of a sample."""
 
     name: str
     crystal: str
     atoms: Atoms
     settings: Settings = field(default_factory=Settings)
+    #: seed of the random potential of a non-interacting sample; `None`: self-consistent
     seed: int | None = None
-    cutoff: float = CUTOFF
+    cutoff: float = CUTOFF  #: cut-off of the orbital-free grid, 1/bohr
 
 
 def generate(
@@ -77,11 +71,20 @@ def generate(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Calculate the samples that are not in `folder` yet; each is a file that is whole or absent.
+    """Calculate the samples that are not in `folder` yet; each file is written atomically.
+
+    Args:
+        tasks: Tasks of the samples.
+        folder: Folder of the samples.
+        processes: Number of processes.
+        progress: Called with the number of finished samples and that of all.
+
+    Returns:
+        Paths of all samples.
 
     Raises:
-        DataError: for two tasks of one name, or a folder that can't be written.
-        SimulationError: if a calculation does not converge.
+        DataError: Two tasks have the same name, the folder contains other files, or it can't be written.
+        SimulationError: A calculation does not converge.
     """
     paths = [folder / f"{task.name}.npz" for task in tasks]
     if len(set(paths)) < len(paths):
@@ -105,7 +108,7 @@ def generate(
 
 
 def calculate(task: Task) -> Sample:
-    """The sample of a task."""
+    """Calculate the sample of a task."""
     atoms = task.atoms
     result = kohn_sham.solve(atoms, task.settings)
     if task.seed is not None:
@@ -115,7 +118,7 @@ def calculate(task: Task) -> Sample:
 
 
 def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "", cutoff: float = CUTOFF) -> Sample:
-    """A Kohn-Sham result on the orbital-free grid of a cut-off (1/bohr)."""
+    """Convert a Kohn-Sham result to a sample on the orbital-free grid with `cutoff` (1/bohr)."""
     grid = grid_for(result.atoms, cutoff)
     density = resample(result.density, grid)
     potential = without_constant(resample(result.kinetic_potential, grid), density)
@@ -133,7 +136,7 @@ def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "", cu
 
 
 def write_sample(sample: Sample, path: Path) -> None:
-    """Write a sample; the file is whole or absent."""
+    """Write a sample atomically."""
     buffer = io.BytesIO()
     names = sorted(sample.energies)
     np.savez_compressed(
@@ -194,7 +197,7 @@ def _write(task: Task, path: Path) -> None:
 
 
 def _random_potential(result: kohn_sham.KohnShamResult, seed: int) -> tuple[np.ndarray, float]:
-    """A mixture of the crystal's potential and a smooth random field of its symmetry (Ha); how many electrons."""
+    """Sum of a multiple of the crystal's potential and a smooth random field with its symmetry, Ha; electron number."""
     random = np.random.default_rng([2, seed])
     part, amplitude = random.uniform(0.15, 1.25), random.uniform(0.01, 0.25)
     smoothness = random.uniform(1.2, 3.0)

@@ -1,9 +1,9 @@
-"""The lowest eigenvectors of a Hermitian operator, by block Davidson.
+"""Block Davidson algorithm for the lowest eigenvectors of a Hermitian operator.
 
     values, vectors, residuals = lowest(apply, kinetic, start, tolerance=1e-6)
 
-Vectors are rows. The subspace grows by the preconditioned residuals of the vectors that are not converged (M. P. Teter,
-M. C. Payne and D. C. Allan, Phys. Rev. B 40, 12255 (1989)), and is restarted at four times the number of vectors.
+Vectors are rows. The subspace is extended by the preconditioned residuals of the vectors that have not converged (M. P.
+Teter, M. C. Payne and D. C. Allan, Phys. Rev. B 40, 12255 (1989)), and restarted at four times the number of vectors.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,18 @@ def lowest(
     wanted: int | None = None,
     steps: int = 60,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues `[b]`, eigenvectors `[b, n]` and norms of the residuals `[b]`.
+    """Calculate the b lowest eigenvectors.
 
     Args:
-        apply: the operator on rows `[m, n]`.
-        kinetic: kinetic energies of the plane waves `[n]`, for the preconditioner.
-        start: `[b, n]`, linearly independent.
-        tolerance: of the residuals of the first `wanted` vectors (all without it).
-        steps: the most extensions of the subspace.
+        apply: Applies the operator to rows `[m, n]`.
+        kinetic: `[n]` kinetic energies of the plane waves, for the preconditioner.
+        start: `[b, n]` initial vectors, linearly independent.
+        tolerance: Largest norm of the residuals of the first `wanted` vectors at convergence.
+        wanted: Number of vectors that must converge; by default, all.
+        steps: Largest number of extensions of the subspace.
+
+    Returns:
+        Eigenvalues `[b]`, eigenvectors `[b, n]` and norms of the residuals `[b]`.
     """
     count = len(start)
     wanted = count if wanted is None else min(wanted, count)

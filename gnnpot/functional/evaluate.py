@@ -1,4 +1,4 @@
-"""Errors of a functional against Kohn-Sham samples, each at its own self-consistent density.
+"""Errors of a functional with respect to Kohn-Sham samples, at the functional's own density.
 
 Example::
 
@@ -23,7 +23,7 @@ from gnnpot.functional.space import FourierSpace
 from gnnpot.functional.symmetry import Symmetry
 from gnnpot.units import BOHR, HARTREE
 
-#: irreducible points up to which a crystal is solved on them
+#: largest number of irreducible points with which a crystal is solved on these points
 REDUCED_UP_TO = 800
 
 
@@ -46,7 +46,10 @@ def evaluate(
     samples: Sequence[Sample],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[SampleErrors]:
-    """Solve every self-consistent sample and compare. `kinetic_error` is that of T at the Kohn-Sham density."""
+    """Minimise the energy for each self-consistent sample, and compare the results with the sample.
+
+    `kinetic_error` is the error of T at the Kohn-Sham density. Raises `DataError` if no sample is self-consistent.
+    """
     chosen = [sample for sample in samples if sample.energies]
     if not chosen:
         raise DataError(
@@ -61,9 +64,10 @@ def evaluate(
 
 
 def solve_sample(functional: Functional, sample: Sample, settings: SolverSettings | None = None) -> OrbitalFreeResult:
-    """The orbital-free density of a sample's structure on its grid, on irreducible points where it has symmetry.
+    """Calculate the orbital-free density of a sample's structure on the grid of the sample.
 
-    `settings` have the cut-off of that grid; they may be left out.
+    Crystals with at most `REDUCED_UP_TO` irreducible points are solved on these points. If `settings` are given, their
+    cut-off must be that of the grid.
     """
     grid = Grid(sample.atoms.cell.array / BOHR, sample.density.shape)
     symmetry = Symmetry.of(sample.atoms, grid.shape)
@@ -72,12 +76,12 @@ def solve_sample(functional: Functional, sample: Sample, settings: SolverSetting
 
 
 def _cutoff(grid: Grid) -> float:
-    """The largest cut-off (1/bohr) that gives this grid; samples may have a finer one than that of `data.CUTOFF`."""
+    """Largest cut-off (1/bohr) that gives this grid, as samples may have a finer one than that of `data.CUTOFF`."""
     return grid.inscribed_cutoff * (1 - 1e-7)
 
 
 def compare(functional: Functional, sample: Sample) -> SampleErrors:
-    """One sample's errors."""
+    """Errors for one sample."""
     result = solve_sample(functional, sample)
     count = len(sample.atoms)
     forces = 0.0
@@ -102,7 +106,7 @@ def density_error(density: np.ndarray, sample: Sample) -> float:
 
 
 def kinetic_energy(functional: Functional, sample: Sample) -> float:
-    """T (Ha) at the sample's own density."""
+    """T (Ha) at the density of the sample."""
     space = FourierSpace(Grid(sample.atoms.cell.array / BOHR, sample.density.shape))
     with torch.no_grad():
         density = torch.from_numpy(sample.density).reshape(1, -1)
@@ -125,7 +129,7 @@ class EquationOfStateMinimum:
 
 
 def equation_of_state(volumes: Sequence[float], energies: Sequence[float]) -> EquationOfStateMinimum:
-    """Of energies (eV/atom) at volumes (Å³/atom): a cubic polynomial in V^(-2/3) (F. Birch, 1947)."""
+    """Fit a cubic polynomial in V^(-2/3) (F. Birch, 1947) to energies (eV/atom) at volumes (Å³/atom)."""
     volumes_, x = np.asarray(volumes), np.asarray(volumes) ** (-2 / 3)
     centre, width = x.mean(), np.ptp(x)
     fit = np.polynomial.Polynomial.fit((x - centre) / width, energies, 3)

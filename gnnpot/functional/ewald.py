@@ -1,8 +1,8 @@
-"""Energy, forces and stress of point charges in a uniform background that neutralises them (Ewald's sum).
+"""Energy, forces and stress of point charges in a uniform neutralising background (Ewald sum).
 
     ewald(cell, positions, charges) -> EwaldResult
 
-Atomic units. With a = the width's inverse square, u = erfc(sqrt(a) r)/r:
+In atomic units, with a (1/bohr²) the inverse square of the Gaussian width and u(r) = erfc(sqrt(a) r)/r:
 
     E = 1/2 Σ_ij q_i q_j u(r_ij) + 2 pi/V Σ_{G != 0} |S(G)|² exp(-G²/4a)/G² - sqrt(a/pi) Σ_i q_i² - pi Q²/(2 a V)
 """
@@ -16,9 +16,9 @@ from vesin import NeighborList
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.lattice import StructureFactor
 
-#: terms below exp(-28) of the largest are left out
+#: terms below exp(-28) of the largest are neglected
 EXPONENT = 28.0
-#: 1/bohr²; the sum over wave vectors is the faster one in large cells
+#: lower limit of a, 1/bohr²; in large cells, the sum over wave vectors is faster than that over pairs
 LEAST_WIDTH = 0.1
 
 
@@ -32,7 +32,14 @@ class EwaldResult:
 
 
 def ewald(cell: np.ndarray, positions: np.ndarray, charges: np.ndarray, width: float | None = None) -> EwaldResult:
-    """Ewald's sum. `width` a (1/bohr²) moves work between both sums and does not change the result."""
+    """Ewald sum.
+
+    Args:
+        cell: `[3, 3]` cell vectors in rows, bohr.
+        positions: `[n, 3]` positions, bohr.
+        charges: `[n]` charges, e.
+        width: The parameter a, 1/bohr². It affects the time of the two sums, not the result.
+    """
     volume = abs(np.linalg.det(cell))
     charges = np.asarray(charges, dtype=float)
     if width is None:

@@ -1,10 +1,10 @@
-"""What the ions do: their potential on a grid, its energy with a density, their own energy; forces and stress.
+"""Potential, energy, forces and stress of the ions.
 
 Example::
 
     ions = Ions(atoms, grid)
     ions.potential                      # Ha, on the grid
-    ions.forces(density)                # Ha/bohr, of the density and of the other ions
+    ions.forces(density)                # Ha/bohr, due to the density and the other ions
 """
 
 from functools import cached_property
@@ -20,7 +20,10 @@ from gnnpot.units import BOHR
 
 
 class Ions:
-    """Local pseudopotentials of `atoms` on `grid`; `table` replaces the BLPS by atomic number."""
+    """Local pseudopotentials of `atoms` on `grid`.
+
+    `table` contains pseudopotentials by atomic number; by default, these are bulk-derived ones (BLPS).
+    """
 
     def __init__(self, atoms: Atoms, grid: Grid, table: dict[int, Pseudopotential] | None = None) -> None:
         self.table = for_numbers(atoms.numbers) if table is None else table
@@ -33,7 +36,7 @@ class Ions:
 
     @cached_property
     def _unique(self) -> np.ndarray:
-        """Wave vectors without an equally short alias: atoms between the points have a phase there."""
+        """Whether a wave vector has no equally short alias; only then is the phase of an atom off the grid unique."""
         return self.grid.squares < self.grid.inscribed_cutoff**2 * (1 - 1e-9)
 
     @cached_property
@@ -47,7 +50,7 @@ class Ions:
 
     @cached_property
     def potential(self) -> np.ndarray:
-        """v(r) in Ha; its mean is that of the pseudopotentials without their Coulomb part."""
+        """Potential v(r), Ha; its mean is that of the pseudopotentials without their Coulomb part."""
         coefficients = sum(self._forms[number] * self._sums[number] for number in self._forms)
         return self.grid.to_real(coefficients / self.grid.volume)
 
@@ -56,14 +59,14 @@ class Ions:
         return ewald(self.grid.cell, self.positions, self.charges)
 
     def starting_density(self) -> np.ndarray:
-        """Gaussian charges at the atoms, of about the width of a valence shell; positive, right in number."""
+        """Superposition of Gaussians at the atoms, about as wide as a valence shell; positive and normalised."""
         damping = np.exp(-self.grid.squares * 1.5**2 / 4) * self._unique
         coefficients = sum(self._sums[number] * self.table[number].charge for number in self._sums) * damping
         density = np.maximum(self.grid.to_real(coefficients / self.grid.volume), 1e-6)
         return density * (self.electrons / self.grid.integral(density))
 
     def forces(self, density: np.ndarray) -> np.ndarray:
-        """Forces `[n, 3]` in Ha/bohr by the Hellmann-Feynman theorem."""
+        """Hellmann-Feynman forces `[n, 3]`, Ha/bohr."""
         coefficients = self.grid.to_fourier(density)
         result = np.array(self.ewald.forces)
         to_cartesian = np.linalg.inv(self.grid.cell).T
@@ -74,7 +77,10 @@ class Ions:
         return result
 
     def stress(self, density: np.ndarray) -> np.ndarray:
-        """`[3, 3]` Ha/bohr³: +1/V dE/dstrain of the ions' energy and of that with a density that follows the strain."""
+        """Stress `[3, 3]` (+1/V dE/dstrain, Ha/bohr³) of the ions' energy and of that of a density in their potential.
+
+        The density follows the strain.
+        """
         grid = self.grid
         coefficients = grid.to_fourier(density)
         q = np.sqrt(grid.squares)

@@ -1,11 +1,11 @@
-"""A field network with fixed weights: its energy and the derivatives in one pass, without a graph of inner fields.
+"""Energy of a field network with fixed weights and its derivatives, without automatic differentiation.
 
     total = pauli_sum(blocks, space, x, eta, tau)       # Σ tau F over the points; differentiable once
 
-What PyTorch's automatic differentiation gives, in less time and memory: points and wave vectors are taken in parts that
-stay in the cache, fields that convolutions need lie in memory that the space keeps for the next call, and the
-last perceptrons go forward and back in one sweep. Perceptrons before them are calculated again in the pullback. What
-lies between x and z has the precision of the perceptrons' weights.
+This gives the result of PyTorch's automatic differentiation in less time and memory: points and wave vectors are
+processed in chunks that fit into the cache, the space keeps the memory of convolved fields for the next call, and the
+forward and backward passes of the last perceptrons are one loop. Earlier perceptrons are evaluated again in the
+backward pass. Values between x and z have the precision of the perceptrons' weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,40 +19,55 @@ from torch.nn.functional import silu, softplus
 
 from gnnpot.functional.space import FourierSpace
 
-#: points, and wave vectors, of a part
+#: number of points, and of wave vectors, in a chunk
 POINTS, MODES = 2048, 8192
-#: numbers in the fields that are transformed at once
+#: number of values, over all fields, that are Fourier transformed together
 TRANSFORMED = 2**18
 
-#: weight `[outer, inner]` and bias `[outer]` of each
+#: weight `[outer, inner]` and bias `[outer]` of each layer
 Layers = Sequence[tuple[Tensor, Tensor]]
 
 
 class Kernels(Protocol):
-    """Kernels of n: `evaluate` `[m]` to `[C, m]`, `pull` `[m]`, `[C, m]` to `[m]`, the derivative with respect to n."""
+    """Kernels as functions of n."""
 
-    def evaluate(self, eta: Tensor) -> Tensor: ...
+    def evaluate(self, eta: Tensor) -> Tensor:
+        """Kernels `[C, m]` at n `[m]`."""
 
-    def pull(self, eta: Tensor, slopes: Tensor) -> Tensor: ...
+    def pull(self, eta: Tensor, slopes: Tensor) -> Tensor:
+        """Derivative `[m]` of a sum with respect to n, from its derivatives `slopes` `[C, m]` by the kernels."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """h = P_0(x); h += P_l(h, w_l * h); F = softplus(P(h, x) + x_0 (c * x_0) + shift), c = `response` or nothing.
+    """Parts of a field network with fixed weights:
 
-    x_0 is the first of the inputs, x the others.
+    h = P_0(x); h += P_l(h, w_l * h); F = softplus(P(h, x) + x_0 (c * x_0) + shift)
+
+    where x_0 is the first input, and x are the others.
     """
 
-    first: Layers
-    mixing: Sequence[Layers]
-    kernels: Sequence[Kernels]
-    last: Layers
-    response: Kernels | None
+    first: Layers  #: P_0
+    mixing: Sequence[Layers]  #: P_l
+    kernels: Sequence[Kernels]  #: w_l
+    last: Layers  #: P
+    response: Kernels | None  #: c; `None`: 0
     shift: Tensor
 
 
 def pauli_sum(blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> Tensor:
-    """Σ tau F `[1]` of inputs `[1, 4, n]`, n of each mode `[1, m]` and `tau` `[1, n]`."""
+    """Calculate Σ tau F.
+
+    Args:
+        blocks: Parts of the network.
+        space: Space of the fields.
+        x: Inputs `[1, 4, n]`.
+        eta: n of each mode, `[1, m]`.
+        tau: `[1, n]`.
+
+    Returns:
+        Σ tau F, `[1]`.
+    """
     return _PauliSum.apply(blocks, space, x, eta, tau)
 
 
@@ -73,7 +88,7 @@ class _PauliSum(torch.autograd.Function):
 
 
 class _Sweep:
-    """One evaluation; `slope_...` are derivatives of the sum."""
+    """Evaluation of the sum; `slope_x`, `slope_eta`, ... are its derivatives."""
 
     def __init__(self, blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> None:
         self.blocks, self.space, self.x, self.eta, self.tau = blocks, space, x, eta, tau
@@ -87,7 +102,7 @@ class _Sweep:
         self.slope_z = space.buffer("slope z", 1, torch.float64)[0]
 
     def forward(self, differentiate: bool) -> Tensor:
-        """The sum; with the last perceptrons' derivatives if wanted."""
+        """Calculate the sum and, with `differentiate`, the derivatives of the last perceptrons."""
         blocks = self.blocks
         for part in _parts(self.x):
             _perceptron(blocks.first, self.x[1:, part].to(self.dtype), self.h[0][:, part])
@@ -135,7 +150,7 @@ class _Sweep:
         return torch.dot(tau, enhancement)
 
     def backward(self) -> None:
-        """From the slopes of the last convolution's fields, left in `y`, to those of the inputs."""
+        """Propagate the derivatives from the last convolved fields, stored in `y`, to the inputs."""
         blocks = self.blocks
         if blocks.response is not None:
             field = self.slope_z.mul_(self.x[0])[None]
@@ -157,7 +172,7 @@ class _Sweep:
             y[:, part] = back[len(h) :]
 
     def _convolve(self, name: str, kernels: Kernels, fields: Tensor, result: Tensor) -> None:
-        """Keeps modes and kernels under `name` for the pullback."""
+        """Convolve `fields`; modes and kernels are kept under `name` for the backward pass."""
         values, kept = self._kept(name, fields)
         for part in _parts(self.eta, MODES):
             values[:, part] = kernels.evaluate(self.eta[part])
@@ -168,7 +183,7 @@ class _Sweep:
             result[some] = self.space.fields(modes)
 
     def _convolve_back(self, name: str, kernels: Kernels, slopes: Tensor, result: Tensor) -> None:
-        """Add to `result` the slopes of the fields that follow from `slopes`, those of the convolved fields."""
+        """Add to `result` the derivatives with respect to the fields; `slopes` are those of the convolved fields."""
         space = self.space
         values, kept = self._kept(name, slopes)
         for some in _channels(slopes):
@@ -177,14 +192,14 @@ class _Sweep:
             product = (first[..., 0] * second[..., 0]).addcmul_(first[..., 1], second[..., 1])
             pull.mul_(values[some])
             result[some] += space.fields(pull)
-            # the kernels' place is not needed any more
+            # the memory of the kernels is reused
             values[some] = product
         factor = space.multiplicity[0] * space.grid.size
         for part in _parts(self.eta, MODES):
             self.slope_eta[part] += kernels.pull(self.eta[part], values[:, part].to(torch.float64)) * factor[part]
 
     def _kept(self, name: str, fields: Tensor) -> tuple[Tensor, Tensor]:
-        """Kernels `[C, m]`, and real and imaginary parts of modes `[C, m, 2]`."""
+        """Buffers for kernels `[C, m]`, and for real and imaginary parts of modes `[C, m, 2]`."""
         count = len(fields)
         values = self.space.mode_buffer(f"kernels {name}", count, fields.dtype)
         return values, self.space.mode_buffer(f"modes {name}", 2 * count, fields.dtype).view(count, -1, 2)
@@ -201,7 +216,7 @@ def _channels(fields: Tensor) -> Iterator[slice]:
 
 
 def _inner(layers: Layers, x: Tensor) -> list[Tensor]:
-    """What SiLU is applied to, of all layers but the last."""
+    """Outputs, before SiLU, of all layers but the last."""
     result: list[Tensor] = []
     for weight, bias in layers[:-1]:
         result.append(torch.addmm(bias[:, None], weight, silu(result[-1]) if result else x))
@@ -221,7 +236,7 @@ def _perceptron(layers: Layers, x: Tensor, result: Tensor) -> Tensor:
 
 
 def _back(layers: Layers, inner: list[Tensor], slope: Tensor) -> Tensor:
-    """Slopes of what goes in from those of what comes out."""
+    """Derivatives with respect to the input of a perceptron from `slope`, those with respect to its output."""
     for (weight, _), x in zip(layers[:0:-1], inner[::-1], strict=True):
         slope = torch.ops.aten.silu_backward(weight.T @ slope, x)
     return layers[0][0].T @ slope

@@ -1,10 +1,10 @@
-"""Kinetic energy functionals: one interface, and those that need no kernel.
+"""Kinetic energy functionals: base class, and local and semi-local functionals.
 
     functional = functionals.from_name("lkt")
     energy, potential = kinetic(functional, density, space)
 
-A functional is a module whose `energy_density(density, space)` gives Ha/bohr³ at each point `[B, n]`; the potential
-follows by one differentiation. With k_F = (3 pi² rho)^(1/3), tau_TF = 3/10 k_F² rho, s = |∇rho|/(2 k_F rho) and
+A functional is a module whose `energy_density(density, space)` gives Ha/bohr³ at each point `[B, n]`; automatic
+differentiation gives the potential. With k_F = (3 pi² rho)^(1/3), tau_TF = 3/10 k_F² rho, s = |∇rho|/(2 k_F rho) and
 q = ∇²rho/(4 k_F² rho):
 
 | name   | energy density                                      | source                                            |
@@ -27,16 +27,16 @@ C_S2 = 4 * (3 * torch.pi**2) ** (2 / 3)
 
 
 class Functional(nn.Module):
-    """Base of kinetic energy functionals; `name` is what reports call it."""
+    """Base class of kinetic energy functionals; `name` is used in reports."""
 
     name = ""
 
     def energy_density(self, density: Tensor, space: Space) -> Tensor:
-        """Ha/bohr³ `[B, n]` of densities `[B, n]` (1/bohr³, positive)."""
+        """Kinetic energy density `[B, n]` (Ha/bohr³) of densities `[B, n]` (1/bohr³, positive)."""
         raise NotImplementedError
 
     def energy(self, density: Tensor, space: Space) -> Tensor:
-        """Ha `[B]`."""
+        """Kinetic energy `[B]` (Ha)."""
         return integral(space, self.energy_density(density, space))
 
 
@@ -49,29 +49,29 @@ def kinetic(functional: Functional, density: Tensor, space: Space, create_graph:
 
 
 def thomas_fermi(density: Tensor) -> Tensor:
-    """tau_TF."""
+    """Thomas-Fermi energy density tau_TF."""
     return C_TF * density.clamp(min=0) ** (5 / 3)
 
 
 def von_weizsacker(density: Tensor, space: Space) -> Tensor:
-    """-1/2 √rho ∇²√rho."""
+    """Von Weizsäcker energy density -1/2 √rho ∇²√rho."""
     root = density.clamp(min=1e-30).sqrt()
     return 0.5 * root * space.convolve(root[:, None], space.g[:, None] ** 2)[:, 0]
 
 
 def reduced_gradient(density: Tensor, space: Space) -> Tensor:
-    """s²."""
+    """Square of the reduced gradient, s²."""
     return space.gradient(density).square().sum(dim=1) / (C_S2 * density.clamp(min=1e-12) ** (8 / 3))
 
 
 def reduced_laplacian(density: Tensor, space: Space) -> Tensor:
-    """q."""
+    """Reduced Laplacian q."""
     laplacian = space.convolve(density[:, None], -(space.g[:, None] ** 2))[:, 0]
     return laplacian / (C_S2 * density.clamp(min=1e-12) ** (5 / 3))
 
 
 class ThomasFermi(Functional):
-    """tau_TF times `thomas_fermi` plus von Weizsäcker's times `von_weizsacker`."""
+    """Thomas-Fermi energy times `thomas_fermi` plus von Weizsäcker energy times `von_weizsacker`."""
 
     def __init__(self, name: str, thomas_fermi: float = 1.0, von_weizsacker: float = 0.0) -> None:
         super().__init__()
@@ -83,18 +83,18 @@ class ThomasFermi(Functional):
 
 
 class LuoKarasievTrickey(Functional):
-    """lkt."""
+    """Functional of Luo, Karasiev and Trickey ("lkt")."""
 
     name = "lkt"
 
     def energy_density(self, density: Tensor, space: Space) -> Tensor:
-        # s = 0 has no derivative, and 1/cosh is 0 beyond 30
+        # sqrt has no derivative at 0, and 1/cosh is negligible beyond 30
         s = (reduced_gradient(density, space) + 1e-20).sqrt().clamp(max=30 / 1.3)
         return von_weizsacker(density, space) + thomas_fermi(density) / torch.cosh(1.3 * s)
 
 
 class PauliGaussianLaplacian(Functional):
-    """pgsl."""
+    """Functional of Constantin, Fabiano and Della Sala ("pgsl")."""
 
     name = "pgsl"
 

@@ -1,12 +1,12 @@
-"""A regular grid of real space in a periodic cell, and its wave vectors.
+"""Regular real-space grid in a periodic cell, and its wave vectors.
 
     grid = Grid.for_cutoff(cell, 6.5)
     density.shape == grid.shape
 
-Atomic units: lengths in bohr, wave vectors in 1/bohr. A field is an array of `grid.shape`; the point (i, j, k) lies at
-`(i/n1, j/n2, k/n3) @ cell`. On a finite grid a wave vector is known up to multiples of the grid's own: of these aliases
-the shortest one is taken, and where several are equally short, scalars use their common length and vectors their mean.
-With that, operators made of wave vectors keep the symmetry of the crystal also in cells that are not orthogonal.
+Lengths are in bohr, wave vectors in 1/bohr. A field is an array of `grid.shape`; the point (i, j, k) is at
+`(i/n1, j/n2, k/n3) @ cell`. On a finite grid, wave vectors that differ by multiples of the grid's own are equivalent.
+Of these aliases, the shortest is used; if several are equally short, scalars use their common length and vectors their
+mean. Operators made from wave vectors thus preserve the symmetry of the crystal, also in non-orthogonal cells.
 """
 
 import itertools
@@ -18,20 +18,23 @@ import scipy.fft
 
 from gnnpot.errors import DataError
 
-#: two aliases are equally long within this relative difference of their squares
+#: relative difference of squares below which two aliases count as equally long
 ALIAS_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cell (rows, bohr) and numbers of points along its vectors."""
+    """Regular grid in a periodic cell."""
 
-    cell: np.ndarray
-    shape: tuple[int, int, int]
+    cell: np.ndarray  #: `[3, 3]` cell vectors in rows, bohr
+    shape: tuple[int, int, int]  #: numbers of points along the cell vectors
 
     @classmethod
     def for_cutoff(cls, cell: np.ndarray, cutoff: float, multiple: int = 2) -> "Grid":
-        """The smallest grid of fast lengths, multiples of `multiple`, that holds all |G| <= `cutoff` (1/bohr)."""
+        """Smallest grid that contains all |G| <= `cutoff` (1/bohr), with numbers of points from `fast_length`.
+
+        Raises `DataError` if the cut-off is not positive or the cell has no volume.
+        """
         if not cutoff > 0:
             raise DataError(f"grid: the cut-off {cutoff:g} /bohr is not positive; about 6.5 is usual")
         cell = np.asarray(cell, dtype=float)
@@ -56,40 +59,40 @@ class Grid:
 
     @cached_property
     def reciprocal(self) -> np.ndarray:
-        """Rows are the reciprocal vectors, 2 pi included."""
+        """`[3, 3]` reciprocal vectors in rows, including the factor 2 pi."""
         return 2 * np.pi * np.linalg.inv(self.cell).T
 
     @cached_property
     def inscribed_cutoff(self) -> float:
-        """Radius of the largest sphere of wave vectors that the grid holds."""
+        """Radius (1/bohr) of the largest sphere of wave vectors that the grid contains."""
         return float(np.min(np.pi * np.array(self.shape) / np.linalg.norm(self.cell, axis=1)))
 
     @cached_property
     def half_shape(self) -> tuple[int, int, int]:
-        """Shape of a real field's Fourier coefficients (`rfftn`)."""
+        """Shape of the Fourier coefficients of a real field (`rfftn`)."""
         return (self.shape[0], self.shape[1], self.shape[2] // 2 + 1)
 
     @cached_property
     def metric(self) -> np.ndarray:
-        """`[6, *half_shape]`: mean over the shortest aliases of m_i m_j (11, 22, 33, 23, 13, 12), m integer.
+        """`[6, *half_shape]` mean of m_i m_j (11, 22, 33, 23, 13, 12) over the shortest aliases, m integer.
 
-        |G|² = Σ_ij m_i m_j b_i·b_j; from this a strained cell's |G|² follows.
+        |G|² = Σ_ij m_i m_j b_i·b_j, also in a strained cell.
         """
         return self._aliases[0]
 
     @cached_property
     def miller(self) -> np.ndarray:
-        """`[3, *half_shape]`: mean over the shortest aliases of the integer components m."""
+        """`[3, *half_shape]` mean of the integer components m over the shortest aliases."""
         return self._aliases[1]
 
     @cached_property
     def wave_vectors(self) -> np.ndarray:
-        """`[3, *half_shape]`, mean of the shortest aliases."""
+        """`[3, *half_shape]` mean of the shortest aliases, 1/bohr."""
         return np.tensordot(self.reciprocal.T, self.miller, axes=1)
 
     @cached_property
     def squares(self) -> np.ndarray:
-        """|G|² `[*half_shape]` of the shortest alias."""
+        """`[*half_shape]` |G|² of the shortest alias."""
         return np.maximum(np.tensordot(metric_weights(self.reciprocal), self.metric, axes=1), 0.0)
 
     @cached_property
@@ -114,7 +117,7 @@ class Grid:
         return metric / count, miller / count
 
     def points(self) -> np.ndarray:
-        """Positions `[*shape, 3]` in bohr."""
+        """`[*shape, 3]` positions of the points, bohr."""
         axes = [np.arange(n) / n for n in self.shape]
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ self.cell
 
@@ -122,7 +125,7 @@ class Grid:
         return float(field.sum() * self.cell_volume)
 
     def to_fourier(self, field: np.ndarray) -> np.ndarray:
-        """Coefficients f(G) of f(r) = Σ_G f(G) exp(iG·r), half of them."""
+        """Half of the coefficients f(G) of f(r) = Σ_G f(G) exp(iG·r), `[..., *half_shape]`."""
         return scipy.fft.rfftn(field, axes=(-3, -2, -1), norm="forward")
 
     def to_real(self, coefficients: np.ndarray) -> np.ndarray:
@@ -130,7 +133,7 @@ class Grid:
 
     @cached_property
     def multiplicity(self) -> np.ndarray:
-        """`[*half_shape]`: 2 where a coefficient stands also for its conjugate, else 1."""
+        """`[*half_shape]` 2 for coefficients that also represent their complex conjugate, otherwise 1."""
         result = np.full(self.half_shape, 2.0)
         result[..., 0] = 1
         if self.shape[2] % 2 == 0:
@@ -139,9 +142,10 @@ class Grid:
 
 
 def resample(field: np.ndarray, grid: Grid) -> np.ndarray:
-    """A real field on a finer or coarser grid of the same cell, by its Fourier coefficients.
+    """Interpolate a real field to a finer or coarser grid of the same cell, with its Fourier coefficients.
 
-    On a coarser grid those in the largest sphere that it holds are kept, so that a symmetric field stays symmetric.
+    A coarser grid keeps the coefficients in the largest sphere that it contains, so that a symmetric field stays
+    symmetric.
     """
     shape = grid.shape
     coefficients = scipy.fft.fftn(field, norm="forward")
@@ -159,13 +163,13 @@ def resample(field: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def metric_weights(reciprocal: np.ndarray) -> np.ndarray:
-    """b_i·b_j in the order of `Grid.metric`, the mixed ones doubled."""
+    """b_i·b_j in the order of `Grid.metric`, doubled if i and j differ."""
     b = reciprocal @ reciprocal.T
     return np.array([b[0, 0], b[1, 1], b[2, 2], 2 * b[1, 2], 2 * b[0, 2], 2 * b[0, 1]])
 
 
 def fast_length(least: float, multiple: int = 2) -> int:
-    """The smallest multiple of `multiple` that is not less than `least` and has no prime factor above 7."""
+    """Smallest multiple of `multiple` that is not less than `least` and has no prime factor above 7."""
     length = max(multiple, int(np.ceil(least / multiple - 1e-9)) * multiple)
     while not _is_fast(length):
         length += multiple

@@ -1,6 +1,7 @@
-"""Cubic interpolation of tables on equal steps, differentiable in the table and in the argument.
+"""Cubic (Catmull-Rom) interpolation of tables on equidistant points, differentiable in table and argument.
 
-Catmull-Rom: through the values, one continuous derivative, error of third order in the step.
+The interpolation passes through the values and has a continuous first derivative; its error is of third order in the
+step.
 """
 
 import operator
@@ -11,7 +12,7 @@ from torch import Tensor
 
 
 def interpolation_weights(position: Tensor, count: int) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """Weights of the entries index - 1, index, index + 1, index + 2 at `position` (in steps), and the index."""
+    """Weights of the entries index - 1, index, index + 1, index + 2 at `position` (in steps), and index."""
     index = position.detach().floor().clamp(1, count - 3).long()
     t = position - index
     weights = (
@@ -24,7 +25,7 @@ def interpolation_weights(position: Tensor, count: int) -> tuple[tuple[Tensor, T
 
 
 def interpolate_table(table: Tensor, argument: Tensor, step: float) -> Tensor:
-    """Values of a table whose entry i belongs to i * step; even at 0 and constant beyond the last but two entries."""
+    """Interpolate a table with entry i at i * step; even about 0, and constant beyond the last but two entries."""
     padded = torch.cat([table[1:2], table])
     position = (argument / step + 1).clamp(max=float(len(padded) - 3))
     weights, index = interpolation_weights(position, len(padded))
@@ -32,7 +33,7 @@ def interpolate_table(table: Tensor, argument: Tensor, step: float) -> Tensor:
 
 
 def table_slope(table: Tensor, argument: Tensor, step: float) -> Tensor:
-    """The derivative of `interpolate_table` with respect to its argument, without a graph."""
+    """Derivative of `interpolate_table` with respect to its argument, without automatic differentiation."""
     padded = torch.cat([table[1:2], table])
     position = argument / step + 1
     end = float(len(padded) - 3)

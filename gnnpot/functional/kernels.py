@@ -1,17 +1,21 @@
-"""Non-local functionals with kernels of the uniform gas's linear response: Wang-Teter, Huang-Carter.
+"""Non-local functionals with kernels from the linear response of the uniform gas: Wang-Teter, Huang-Carter.
 
-Wang-Teter (L.-W. Wang and M. P. Teter, Phys. Rev. B 45, 13196 (1992); powers 5/6), with n = |G|/(2 k_F), k_F of N/V:
+Wang-Teter (L.-W. Wang and M. P. Teter, Phys. Rev. B 45, 13196 (1992); powers 5/6), with n = |G|/(2 k_F) and k_F of the
+mean density N/V:
 
     T = T_TF + T_vW + C_TF ∫ rho^(5/6) (w * rho^(5/6)),      w(n) = 4/5 (1/L(n) - 3n² - 1)
 
-Huang-Carter (C. Huang and E. A. Carter, Phys. Rev. B 81, 045206 (2010)): the kernel's length follows the density,
+Huang-Carter (C. Huang and E. A. Carter, Phys. Rev. B 81, 045206 (2010)), with a kernel whose length depends on the
+density:
 
     T = T_TF + T_vW + C_TF ∫ rho^(8/3 - beta)(r) ∫ w(xi(r)|r - r'|) rho^beta(r'),
-    xi = k_F(rho) (1 + lambda |∇rho|²/rho^(8/3)),
+    xi = k_F(rho) (1 + lambda |∇rho|²/rho^(8/3)).
 
-where linear response demands beta [(5/3 - beta) w - n w'/3] = 5/9 (1/L - 3n² - 1), whose solution that stays finite is
-w(n) = 5/(3 beta) n^(5 - 3 beta) ∫_n^∞ (1/L - 3t² - 1) t^(3 beta - 6) dt. It is evaluated for some values of xi, by FFT,
-and interpolated between them.
+Linear response requires beta [(5/3 - beta) w - n w'/3] = 5/9 (1/L - 3n² - 1). The solution that remains finite is
+
+    w(n) = 5/(3 beta) n^(5 - 3 beta) ∫_n^∞ (1/L - 3t² - 1) t^(3 beta - 6) dt.
+
+The convolution is evaluated by FFT for several values of xi, and interpolated between them.
 """
 
 import math
@@ -27,7 +31,7 @@ from gnnpot.functional.space import Space, integral, volume
 
 
 class WangTeter(Functional):
-    """wt: powers 5/6."""
+    """Wang-Teter functional ("wt"), with powers 5/6."""
 
     name = "wt"
 
@@ -40,7 +44,13 @@ class WangTeter(Functional):
 
 
 class HuangCarter(Functional):
-    """hc; `ratio` is that of neighbouring values of xi at which the kernel is evaluated."""
+    """Huang-Carter functional ("hc").
+
+    Args:
+        gradient: The parameter lambda.
+        beta: The exponent beta.
+        ratio: Ratio of consecutive values of xi at which the convolution is evaluated.
+    """
 
     name = "hc"
     table: Tensor
@@ -75,7 +85,7 @@ TABLE_STEP, TABLE_SIZE = 0.02, 2000
 
 
 def _huang_carter_table(beta: float) -> Tensor:
-    """w(n) on steps of `TABLE_STEP`, by the trapezoidal rule in ln t; beyond the last t the response is -3/5."""
+    """Table of w(n) with step `TABLE_STEP`, by the trapezoidal rule in ln t; 1/L - 3t² is -3/5 beyond the last t."""
     t = np.exp(np.linspace(np.log(1e-4), np.log(400.0), 60001))
     response = pauli_response(torch.from_numpy(t)).numpy() - 1
     power = 3 * beta - 5

@@ -3,12 +3,12 @@
     result = solve(atoms, Settings(mesh=(6, 6, 6)))
     result.energy, result.density, result.kinetic_potential
 
-Atomic units, no spin polarisation. For a local potential the density, the kinetic energy and its derivative are an
-exact triple, also if the potential belongs to no crystal: `solve_fixed` gives one without self-consistency.
+In atomic units, without spin polarisation. For any local potential, the density, the kinetic energy and its derivative
+are an exact triple; `solve_fixed` calculates it without self-consistency.
 
-Fractional occupations f = erfc((e - mu)/s) (Gaussian smearing) make the kinetic free energy T - TS the functional whose
-derivative is mu - v; `kinetic` holds T - TS. In a crystal with a gap mu is undetermined within it, and so is an
-additive constant of the derivative; comparisons subtract the mean over the electrons (`without_constant`).
+With fractional occupations f = erfc((e - mu)/s) (Gaussian smearing), the functional whose derivative is mu - v is the
+kinetic free energy T - TS, which `kinetic` contains. In a crystal with a gap, mu is not determined within the gap, nor
+is an additive constant of the derivative; comparisons subtract the mean over the electrons (`without_constant`).
 """
 
 from collections.abc import Callable
@@ -30,19 +30,21 @@ from gnnpot.functional.symmetry import Symmetry, grid_for, irreducible_kpoints
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a Kohn-Sham calculation.
+    """Settings of a Kohn-Sham calculation."""
 
-    `cutoff` (Ha) is that of the wave functions; the density has four times as much. `mesh` and `shift` are those of
-    the k-points, `smearing` (Ha) the width s. `tolerance` (Ha) is the largest Hartree energy of the density's change at
-    the end of self-consistency; `residual` the largest of the eigenvectors.
-    """
-
+    #: cut-off energy of the wave functions, Ha; that of the density is four times as high
     cutoff: float = 15.0
+    #: k-point mesh
     mesh: tuple[int, int, int] = (6, 6, 6)
+    #: whether the mesh is shifted by half a step along each reciprocal vector
     shift: tuple[bool, bool, bool] = (True, True, True)
+    #: width s of the Gaussian smearing, Ha
     smearing: float = 0.005
+    #: Hartree energy of the change of the density below which it is self-consistent, Ha
     tolerance: float = 1e-9
+    #: largest norm of the residuals of eigenvectors at convergence
     residual: float = 1e-6
+    #: largest number of iterations
     steps: int = 60
 
     def __post_init__(self) -> None:
@@ -52,10 +54,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class KohnShamResult:
-    """Energies in Ha of the cell, fields in atomic units on `grid`.
+    """Result of a Kohn-Sham calculation: energies in Ha per cell, fields in atomic units on `grid`.
 
-    `kinetic` is T - TS, `entropy` -TS; `energy` is the free energy. `kinetic_potential` is mu - v,
-    `orbital_potential` the same by the sum over orbitals (eq. 8; see `Bands.orbital_potential`).
+    `kinetic` is T - TS, `entropy` is -TS, and `energy` is the free energy. `kinetic_potential` is mu - v, and
+    `orbital_potential` is the same from the sum over orbitals (`Bands.orbital_potential`).
     """
 
     atoms: Atoms
@@ -82,7 +84,7 @@ class KohnShamResult:
 
     @property
     def gap(self) -> float:
-        """Ha between the highest filled and the lowest empty state at the k-points; 0 in a metal."""
+        """Gap (Ha) between the highest filled and the lowest empty state at the k-points; 0 in a metal."""
         levels = self.eigenvalues
         if levels is None:
             raise ValueError("a result that was read from a file has no eigenvalues")
@@ -97,15 +99,18 @@ def solve(
     start: np.ndarray | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> KohnShamResult:
-    """Self-consistent density, energy and forces.
+    """Calculate the self-consistent density, energy and forces.
 
     Args:
-        table: pseudopotentials by atomic number in place of the BLPS.
-        start: a density on the calculation's grid to start from.
-        report: is called with the iteration and the Hartree energy of the density's change.
+        atoms: Crystal.
+        settings: Settings of the calculation.
+        table: Pseudopotentials by atomic number; by default, bulk-derived ones (BLPS).
+        start: Initial density on the grid of the calculation.
+        report: Called with the number of the iteration and the Hartree energy of the change of the density.
 
     Raises:
-        SimulationError: if it does not converge. UnknownElementError: for an element without a pseudopotential.
+        SimulationError: The calculation does not converge.
+        UnknownElementError: An element has no pseudopotential.
     """
     settings = settings or Settings()
     grid = calculation_grid(atoms, settings)
@@ -145,7 +150,18 @@ def solve(
 def solve_fixed(
     atoms: Atoms, potential: np.ndarray, settings: Settings | None = None, electrons: float | None = None
 ) -> KohnShamResult:
-    """Non-interacting electrons in `potential` (Ha, on the calculation's grid and symmetric as `atoms`)."""
+    """Calculate non-interacting electrons in a given potential.
+
+    Args:
+        atoms: Crystal, whose symmetry the potential must have.
+        potential: Potential on the grid of the calculation, Ha.
+        settings: Settings of the calculation.
+        electrons: Number of electrons; by default, that of `atoms`.
+
+    Raises:
+        DataError: The potential is on another grid.
+        SimulationError: The eigenvectors do not converge.
+    """
     settings = settings or Settings()
     grid = calculation_grid(atoms, settings)
     if potential.shape != grid.shape:
@@ -159,19 +175,19 @@ def solve_fixed(
 
 
 def calculation_grid(atoms: Atoms, settings: Settings) -> Grid:
-    """The grid of densities and potentials: all wave vectors up to twice those of the wave functions."""
+    """Grid of densities and potentials, with all wave vectors up to twice the largest of the wave functions."""
     return grid_for(atoms, 2 * np.sqrt(2 * settings.cutoff))
 
 
 def hartree_potential(grid: Grid, density: np.ndarray) -> np.ndarray:
-    """Potential (Ha) of a density in a neutralising background."""
+    """Hartree potential (Ha) of a density in a neutralising background."""
     squares = grid.squares
     kernel = np.where(squares > 0, 4 * np.pi / np.where(squares > 0, squares, 1.0), 0.0)
     return grid.to_real(grid.to_fourier(density) * kernel)
 
 
 def without_constant(potential: np.ndarray, density: np.ndarray) -> np.ndarray:
-    """A potential minus its mean over the electrons."""
+    """Potential minus its mean over the electrons, ∫ v rho / ∫ rho."""
     return potential - (potential * density).sum() / density.sum()
 
 

@@ -1,11 +1,11 @@
-"""Atoms on a grid: structure factors, and a field's value or gradient at the atoms.
+"""Structure factors of atoms on a grid, and gradients of fields at the atoms.
 
     factor = StructureFactor(fractional, shape)
     coefficients = factor.sum(charges)              # Σ_a q_a exp(-iG·R_a), half of the wave vectors
     slopes = factor.gradients(coefficients_of_v)    # ∂v/∂(fractional) at the atoms
 
-exp(-iG·R) is the product of three factors, one for each axis, so that a sum over atoms is a matrix product of each
-plane of wave vectors: exact, with no spline of charges, and fast enough for thousands of atoms.
+exp(-iG·R) is the product of three factors, one for each axis, so that a sum over atoms is a matrix product for each
+plane of wave vectors. This is exact, without interpolation of charges, and fast enough for thousands of atoms.
 """
 
 import numpy as np
@@ -30,10 +30,10 @@ class StructureFactor:
         return result
 
     def gradients(self, coefficients: np.ndarray) -> np.ndarray:
-        """`[n, 3]`: derivatives of Σ_G f(G) exp(iG·R) with respect to the fractional coordinates.
+        """`[n, 3]` derivatives of Σ_G f(G) exp(iG·R) with respect to the fractional coordinates.
 
-        `coefficients` are those of a real field, half of them; the plane of the largest m3 (even grids) is left out,
-        as its wave vector has no sign.
+        `coefficients` are half of those of a real field. In even grids, the plane of the largest m3 is left out, as the
+        sign of its wave vectors is not defined.
         """
         first, second, third = (phase.conj() for phase in self.phases)
         weights = np.full(third.shape[1], 2.0)

@@ -1,26 +1,26 @@
-"""The linear response of the uniform electron gas (J. Lindhard, 1954), dimensionless, with n = |G|/(2 k_F).
+"""Linear response of the uniform electron gas (J. Lindhard, 1954), dimensionless, with n = |G|/(2 k_F).
 
     L(n) = 1/2 + (1 - n²)/(4n) ln|(1 + n)/(1 - n)|,     d²T/drho² = pi²/k_F * 1/L(n)
 
-Thomas-Fermi alone has 1 in place of 1/L, von Weizsäcker 3n².
+For the Thomas-Fermi functional, 1/L is replaced by 1; for that of von Weizsäcker, by 3n².
 """
 
 import torch
 from torch import Tensor
 
-#: beyond this the series in 1/n² is used, below SMALL that in n²
+#: above LARGE, a series in 1/n² with TERMS terms is used; below SMALL, a series in n²
 LARGE, SMALL, TERMS = 2.0, 0.05, 30
-#: distance from n = 1 within which the logarithm is left out; (1 - n) ln|1 - n| is nothing there
+#: distance from n = 1 within which the logarithm is neglected, as (1 - n) ln|1 - n| tends to 0
 NEAR_ONE = 1e-9
 
 
 def pauli_response(eta: Tensor) -> Tensor:
-    """1/L(n) - 3n²: what is left of the inverse response without von Weizsäcker's part; -3/5 for large n."""
+    """Inverse response without the von Weizsäcker part, 1/L(n) - 3n²; -3/5 for large n."""
     return torch.where(eta > LARGE, _large(eta.clamp(min=LARGE)), 1 / _moderate(eta.clamp(max=LARGE)) - 3 * eta**2)
 
 
 def pauli_response_and_slope(eta: Tensor) -> tuple[Tensor, Tensor]:
-    """`pauli_response` and its derivative, without a graph; each n is treated by one of the forms only."""
+    """`pauli_response` and its derivative, without automatic differentiation and with one form evaluated for each n."""
     value, slope = torch.empty_like(eta), torch.empty_like(eta)
     large, small = eta > LARGE, eta <= SMALL
     n = eta[large]
@@ -44,7 +44,7 @@ def pauli_response_and_slope(eta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lindhard(eta: Tensor) -> Tensor:
-    """L(n)."""
+    """Lindhard function L(n)."""
     safe = eta.clamp(min=LARGE)
     return torch.where(eta > LARGE, _series(safe) / (3 * safe**2), _moderate(eta.clamp(max=LARGE)))
 

@@ -16,19 +16,19 @@ from gnnpot.functional.lindhard import lindhard
 from gnnpot.functional.space import Space, integral, volume
 
 HISTORY = 10
-#: shortest step of the line search
+#: shortest step of the line search, as a fraction of the full step
 SHORTEST = 1e-6
 
 
 @dataclass(frozen=True)
 class MinimisedDensity:
-    """Density `[1, n]`, parts of its energy (Ha), chemical potential, steps; `expected` fall of the energy (Ha)."""
+    """Result of a minimisation."""
 
-    density: Tensor
-    parts: dict[str, float]
-    level: float
-    steps: int
-    expected: float
+    density: Tensor  #: `[1, n]`, 1/bohr³
+    parts: dict[str, float]  #: parts of the energy, Ha
+    level: float  #: chemical potential, Ha
+    steps: int  #: number of steps
+    expected: float  #: expected decrease of the energy in the next step, Ha
     converged: bool
 
 
@@ -52,7 +52,16 @@ def minimise(
     steps: int,
     report: Callable[[int, float, float], None] | None = None,
 ) -> MinimisedDensity:
-    """Lower the energy until its fall by the next step is expected to be less than `expected` (Ha)."""
+    """Minimise the energy until the next step is expected to lower it by less than `expected`.
+
+    Args:
+        energy: The total energy.
+        density: Initial density `[1, n]`, 1/bohr³.
+        electrons: Number of electrons.
+        expected: Expected decrease of the energy at convergence, Ha.
+        steps: Largest number of steps.
+        report: Called with the step, the energy, and its expected decrease, Ha.
+    """
     space = energy.space
     preconditioner = _uniform_gas(space, electrons)
     point = _evaluate(energy, density.clamp(min=1e-14).sqrt(), electrons)
@@ -85,7 +94,7 @@ def minimise(
 
 
 def _uniform_gas(space: Space, electrons: float) -> Tensor:
-    """Inverse Hessian `[1, m]` of the uniform gas of the same mean density; at G = 0 that of the next modes."""
+    """Inverse Hessian `[1, m]` of the uniform gas with the same mean density; at G = 0, for a small |G|."""
     density = electrons / volume(space)[:, None]
     fermi = (3 * torch.pi**2 * density) ** (1 / 3)
     g = torch.where(space.g > 1e-9, space.g, 1e-3)
@@ -104,7 +113,7 @@ def _evaluate(energy: TotalEnergy, phi: Tensor, electrons: float) -> _Point:
 def _direction(
     point: _Point, history: list[tuple[Tensor, Tensor, float]], preconditioner: Tensor, space: Space, electrons: float
 ) -> Tensor:
-    """-H g by the two loops of L-BFGS, within the sphere."""
+    """Search direction -H g of L-BFGS (two-loop recursion), tangential to the sphere."""
     scale = 1.0
     if history:
         bend = history[-1][1]
@@ -125,7 +134,10 @@ def _direction(
 def _line_search(
     energy: TotalEnergy, point: _Point, direction: Tensor, slope: float, electrons: float
 ) -> _Point | None:
-    """A point that lowers the energy enough, from the full step down; near the minimum the slope decides."""
+    """Backtrack from the full step to a point with a sufficient decrease of the energy; `None` if there is none.
+
+    If the change of the energy is below its rounding error, the slope at the new point is tested instead.
+    """
     length = 1.0
     noise = energy.noise * max(1.0, abs(point.energy))
     while length > SHORTEST:
@@ -135,7 +147,7 @@ def _line_search(
             return new
         if abs(change) < noise and _product(energy.space, new.gradient, direction) <= 0.9 * abs(slope):
             return new
-        # the minimum of the parabola through the energy, its slope, and the new energy
+        # minimum of the parabola given by the energy, its slope, and the new energy
         bend = change - length * slope
         shorter = -0.5 * slope * length**2 / bend if bend == bend and bend > 0 else 0.0
         length = min(max(shorter, 0.1 * length), 0.5 * length)

@@ -1,4 +1,4 @@
-"""Pulay's mixing of densities (P. Pulay, Chem. Phys. Lett. 73, 393 (1980)), in the Coulomb metric."""
+"""Pulay mixing of densities (P. Pulay, Chem. Phys. Lett. 73, 393 (1980)) with the Coulomb metric."""
 
 import numpy as np
 
@@ -6,7 +6,13 @@ from gnnpot.functional.grid import Grid
 
 
 class Pulay:
-    """Remembers densities and their changes; `next` gives the density of the next iteration."""
+    """Pulay mixing.
+
+    Args:
+        grid: Grid of the densities.
+        step: Fraction of the change that is added to the mixed density.
+        history: Number of iterations that are mixed.
+    """
 
     def __init__(self, grid: Grid, step: float = 0.7, history: int = 8) -> None:
         self.grid, self.step, self.history = grid, step, history
@@ -17,7 +23,7 @@ class Pulay:
         self._changes: list[np.ndarray] = []
 
     def next(self, density: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """The density of the next iteration, from the one put in and the one that came out."""
+        """Density of the next iteration, from input density and output density (`new`) of the present one."""
         self._densities = [*self._densities, self.grid.to_fourier(density)][-self.history :]
         self._changes = [*self._changes, self.grid.to_fourier(new - density)][-self.history :]
         count = len(self._changes)

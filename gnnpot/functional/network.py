@@ -1,38 +1,40 @@
-"""Learned functionals with exact constraints: T = T_vW + ∫ tau_TF F, F a network of the density.
+"""Learned functionals with exact constraints: T = T_vW + ∫ tau_TF F, where F is a neural network of the density.
 
     functional = FieldNetwork(NetworkConfig())
     energy, potential = kinetic(functional, density, space)
 
-F = softplus(z - z_0 + r + ln(e - 1)), where z is a network of dimensionless inputs and z_0 its value in the uniform
-gas:
+F = softplus(z - z_0 + r + ln(e - 1)), where z is a neural network with dimensionless inputs and z_0 its value in the
+uniform gas. The constraints are:
 
 - F >= 0, thus T >= T_vW; F = 1 in the uniform gas;
-- lengths are measured by k_F0 = ∫ rho k_F(rho) / N, the local Fermi wave vector averaged over the electrons, so that
-  T[rho_s] = s² T[rho] for rho_s(r) = s³ rho(s r). It does not change with the number of cells or with added vacuum,
-  as N/V would;
-- r = x_0 (c * x_0) gives the uniform gas's linear response: c(n) = (K_Lindhard(n) - K_z(n)) / (9/5 (1 - 1/e) a²) with
-  K_z the network's own response, known exactly (`perceptron.Response`), and a that of x_0 = u^(1/3) - 1.
+- lengths are in units of 1/k_F0, where k_F0 = ∫ rho k_F(rho) / N is the local Fermi wave vector averaged over the
+  electrons, so that T[rho_s] = s² T[rho] for rho_s(r) = s³ rho(s r). k_F0 does not change with the number of cells,
+  nor, unlike N/V, with added vacuum;
+- r = x_0 (c * x_0) gives the linear response of the uniform gas: c(n) = (K_Lindhard(n) - K_z(n)) / (9/5 (1 - 1/e) a²),
+  where K_z is the response of the network without r, which is known exactly (`perceptron.Response`), and a that of
+  x_0 = u^(1/3) - 1.
 
-Inputs at each point, with rho_0 = k_F0³/(3 pi²), u = (rho/rho_0 + f)/(1 + f), rho~ the density filtered with
-exp(-(n/n_c)^4), n = |G|/(2 k_F0):
+The inputs at each point are, with rho_0 = k_F0³/(3 pi²), u = (rho/rho_0 + f)/(1 + f), n = |G|/(2 k_F0), and rho~ the
+density filtered with exp(-(n/n_c)^4):
 
     x_1 = u_1^(1/3) - 1,   x_2 = p/(1 + p),   x_3 = q/√(1 + q²),
     p = |∇rho~|²/(4 k_F0² rho_0² u^(8/3)),   q = ∇²rho~/(4 k_F0² rho_0 u^(5/3))
 
-With `smooth_floor` f~ above 0, p and q have u~ = (rho~/rho_0 + f~)/(1 + f~) in place of u. Ratios of a filtered and an
-unfiltered density change fast where the density is low: 5 to 10 % of them lie beyond 6/bohr, and energies depend on the
-grid and on where its points lie by some meV/atom; with n_c = 1.3 and f~ = 0.1 it is 1 to 3 %.
+With `smooth_floor` f~ above 0, u is replaced by u~ = (rho~/rho_0 + f~)/(1 + f~) in p and q. Ratios of a filtered and an
+unfiltered density vary rapidly where the density is low: 5 to 10 % of their spectrum is above 6/bohr, and energies
+depend on the grid and the positions of its points by a few meV/atom; with n_c = 1.3 and f~ = 0.1, it is 1 to 3 %.
 
-u_1 is u, or with `first_filter` n_1 above 0 u of the density filtered with exp(-(n/n_1)^4). Without it the network is
-free to answer to waves of any length, and training sees few short ones: one of two long trainings ended with minima of
-the energy that have waves of 5 to 9/bohr. With it von Weizsäcker's part and r alone answer beyond n_1.
+u_1 is u, or, with `first_filter` n_1 above 0, u of the density filtered with exp(-(n/n_1)^4). Without this filter, the
+network can respond to density waves of any length, but the training data have few short ones: one of two long trainings
+ended with energy minima that have waves of 5 to 9/bohr. With it, only the von Weizsäcker part and r respond above n_1.
 
-The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;
-they are even, as the slope of an odd part at n = 0 would reach far beyond the atoms. Beyond n_k von Weizsäcker's part
-alone answers.
+The small f keeps inputs and potential finite where the density vanishes. Kernels are sums of Gaussians in n up to n_k;
+they are even functions of n, as a slope at n = 0 would make them long-ranged. Above n_k, only the von Weizsäcker part
+responds.
 
-`FieldNetwork`: h = P_0(x); h += P_l(h, w_l * h) for each layer; z = P(h, x). With no layers it is semi-local, F of rho,
-|∇rho| and ∇²rho at one point. `KernelNetwork`: z = P(x, w_1 * x, w_2 * x, …) with fixed kernels of the uniform gas.
+`FieldNetwork`: h = P_0(x); h += P_l(h, w_l * h) for each layer; z = P(h, x). Without layers, it is semi-local: F
+depends on rho, |∇rho| and ∇²rho at the same point. `KernelNetwork`: z = P(x, w_1 * x, w_2 * x, …) with fixed kernels of
+the uniform gas.
 """
 
 import math
@@ -62,37 +64,33 @@ SLOPE = 1 - 1 / math.e
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`channels` fields, `hidden` width of the perceptrons, `layers` with kernels of `gaussians` each up to `reach`.
-
-    `filter` is n_c, `first_filter` n_1 (0: none), `floor` f, `smooth_floor` f~. `response`: the linear response
-    is made exact. `scales` are those of the fixed kernels of a `KernelNetwork`. `seed` is that of the initial weights.
-    """
+    """Options of a learned functional; for the symbols, see the module's docstring."""
 
     #: "field": learned kernels between perceptrons (`FieldNetwork`); "kernel": fixed kernels (`KernelNetwork`)
     kind: str = "field"
-    #: fields at each grid point between the layers; of kind "field"
+    #: number of fields at each grid point between the layers, for kind "field"
     channels: Annotated[int, WHOLE_FROM_1] = 12
     #: width of the hidden layers of the perceptrons
     hidden: Annotated[int, WHOLE_FROM_1] = 32
-    #: convolutions with learned kernels, each followed by a perceptron; 0: a semi-local functional; of kind "field"
+    #: number of convolutions with learned kernels, each followed by a perceptron, for kind "field"; 0: semi-local
     layers: Annotated[int, WHOLE_FROM_0] = 2
-    #: Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`; 2 or more
+    #: number of Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`; 2 or more
     gaussians: Annotated[int, WHOLE_FROM_1] = 10
     #: n_k, centre of the last Gaussian of a learned kernel, in n = |G|/(2 k_F0)
     reach: Annotated[float, POSITIVE] = 2.2
     #: n_c, in n = |G|/(2 k_F0): the density is filtered with exp(-(n/n_c)^4) before it is differentiated
     filter: Annotated[float, POSITIVE] = 1.7
-    #: n_1, in n: the same filter for the density in the first input; 0: it is not filtered
+    #: n_1, in n: cut-off of the same filter for the density in the first input; 0: no filter
     first_filter: Annotated[float, NOT_NEGATIVE] = 0.0
-    #: f, a share of the reference density: added to the density, so that inputs are finite where there is none
+    #: f, fraction of the reference density that is added to the density to keep inputs finite
     floor: Annotated[float, INNER_SHARE] = 0.02
-    #: f~, the same for the filtered density that the derivatives are divided by; 0: the one with f is taken
+    #: f~, the same for a filtered density by which the derivatives are divided; 0: they are divided by that with f
     smooth_floor: Annotated[float, NOT_NEGATIVE] = 0.0
     #: make the linear response of the uniform gas exact
     response: bool = True
-    #: scales s of the fixed kernels w(s n); of kind "kernel"
+    #: scales s of the fixed kernels w(s n), for kind "kernel"
     scales: Annotated[tuple[float, ...], POSITIVE] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    #: of the initial weights, and of the order of batches
+    #: seed of the initial weights and of the order of batches
     seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
@@ -102,21 +100,26 @@ class NetworkConfig:
 
 
 class LearnedFunctional(Functional):
-    """What learned functionals share: inputs, constraints. A subclass has `network(x, convolve)`."""
+    """Base class of learned functionals, with inputs and constraints. Subclasses implement `network`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
-        """z of the inputs x, fields or responses; `convolve(h, kernels)` takes kernels as a function of n."""
+        """Network z.
+
+        Args:
+            x: Inputs, fields `[B, C, n]` or a `Response`.
+            convolve: `convolve(h, kernels)` convolves h with kernels, which are a function of n.
+        """
         raise NotImplementedError
 
     def energy_density(self, density: Tensor, space: Space) -> Tensor:
         return von_weizsacker(density, space) + thomas_fermi(density) * self.enhancement(density, space)
 
     def enhancement(self, density: Tensor, space: Space) -> Tensor:
-        """F `[B, n]`; the network itself is evaluated in the precision `space.inner`."""
+        """Enhancement factor F `[B, n]`; z is evaluated in the precision `space.inner`."""
         x, eta = self.inputs(density, space)
 
         def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
@@ -131,7 +134,7 @@ class LearnedFunctional(Functional):
         return nn.functional.softplus(z + LOG_E_1)
 
     def uniform_response(self) -> tuple[Tensor, Tensor]:
-        """z_0, and K_z on steps of `RESPONSE_STEP`: the response of ∫ tau_TF F without the correction r."""
+        """z_0, and a table of K_z, the response of ∫ tau_TF F without the correction r, with step `RESPONSE_STEP`."""
         f = self.config.floor
         eta = torch.arange(0.0, RESPONSE_END, RESPONSE_STEP, dtype=torch.float64)
         smooth = _low_pass(eta, self.config.filter)
@@ -139,7 +142,7 @@ class LearnedFunctional(Functional):
         one = _low_pass(eta, self.config.first_filter) if self.config.first_filter else torch.ones_like(eta)
         first = torch.stack([a * one, zero, -smooth * eta**2], dim=1)
         mean = -a / 3 - (a * one) ** 2 / 2
-        # how u in q follows the density
+        # response of u (or u~) in q to the density
         follows = smooth / (1 + self.config.smooth_floor) if self.config.smooth_floor else 1 / (1 + f)
         bend = (5 / 6) * follows * smooth * eta**2
         second = torch.stack([mean, 0.5 * (smooth * eta) ** 2, bend], dim=1)
@@ -154,7 +157,7 @@ class LearnedFunctional(Functional):
         return z.zero[0], 1 + 3 * SLOPE * z.first[:, 0] + 3.6 * enhancement
 
     def response(self, eta: Tensor) -> Tensor:
-        """The inverse linear response of T in units of Thomas-Fermi's, at n = `eta`."""
+        """Inverse linear response of T at n = `eta`, in units of that of the Thomas-Fermi functional."""
         table = self.uniform_response()[1]
         pauli = interpolate_table(table, eta, RESPONSE_STEP)
         return 3 * eta**2 + (pauli_response(eta) if self.config.response else pauli)
@@ -163,7 +166,7 @@ class LearnedFunctional(Functional):
         return ResponseKernel(table, RESPONSE_STEP, 1.8 * SLOPE / (3 * (1 + self.config.floor)) ** 2)
 
     def inputs(self, density: Tensor, space: Space) -> tuple[Tensor, Tensor]:
-        """x_0, x_1, x_2, x_3 `[B, 4, n]`, and n of each mode `[B, m]`."""
+        """Inputs x_0, x_1, x_2, x_3 `[B, 4, n]`, and n of each mode `[B, m]`."""
         f = self.config.floor
         fermi = reference_fermi(density, space)
         eta = space.g / (2 * fermi[:, None])
@@ -187,7 +190,7 @@ class LearnedFunctional(Functional):
 
 
 class FieldNetwork(LearnedFunctional):
-    """Pointwise perceptrons and learned isotropic kernels by turns."""
+    """Network of pointwise perceptrons and convolutions with learned isotropic kernels."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -210,7 +213,7 @@ class FieldNetwork(LearnedFunctional):
         return integral(space, von_weizsacker(density, space)) + space.weights[:, 0] * pauli
 
     def _blocks(self, dtype: torch.dtype) -> Blocks:
-        """The network's parts; made anew only when weights have changed."""
+        """Parts of the network with present weights; cached until these change."""
         state = (dtype, *((parameter.data_ptr(), parameter._version) for parameter in self.parameters()))
         if self._kept is not None and self._kept[0] == state:
             return self._kept[1]
@@ -237,7 +240,7 @@ class FieldNetwork(LearnedFunctional):
 
 
 class KernelNetwork(LearnedFunctional):
-    """A perceptron of the inputs and of their convolutions with fixed kernels w(s n), those of Wang-Teter."""
+    """Perceptron of the inputs and their convolutions with fixed kernels w(s n), those of Wang-Teter."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -250,12 +253,12 @@ class KernelNetwork(LearnedFunctional):
         return self.last(x, *(convolve(x, partial(self._kernel, scale=s)) for s in self.config.scales))
 
     def _kernel(self, eta: Tensor, scale: float) -> Tensor:
-        """Deviation of the response from its value at large n, which has to end where the grid does."""
+        """Deviation of the Pauli response from its limit at large n, so that the kernel vanishes there."""
         return (pauli_response(scale * eta) + 0.6)[:, None].expand(-1, 3, -1)
 
 
 def reference_fermi(density: Tensor, space: Space) -> Tensor:
-    """k_F0 `[B]`: (3 pi²)^(1/3) ∫ rho^(4/3) / ∫ rho."""
+    """Reference wave vector k_F0 = (3 pi²)^(1/3) ∫ rho^(4/3) / ∫ rho, `[B]`."""
     positive = density.clamp(min=0)
     return (3 * torch.pi**2) ** (1 / 3) * integral(space, positive ** (4 / 3)) / integral(space, positive)
 
@@ -265,5 +268,5 @@ def _low_pass(eta: Tensor, end: float) -> Tensor:
 
 
 def build(config: NetworkConfig) -> LearnedFunctional:
-    """The network of a configuration."""
+    """Build the functional of a configuration."""
     return FieldNetwork(config) if config.kind == "field" else KernelNetwork(config)

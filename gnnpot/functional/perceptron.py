@@ -1,11 +1,12 @@
 """Pointwise perceptrons on fields, and on the second-order response of fields to a plane wave.
 
-A functional's linear response needs how its fields answer to rho = rho_0 (1 + e cos G·r); each field is
+The linear response of a functional follows from the response of its fields to rho = rho_0 (1 + e cos G·r). Each field
+is
 
     a_0 + e a_1 cos G·r + e² (a_2 + … cos 2G·r) + …,
 
-and the energy to second order needs a_2, not the part with 2G. `Response` carries (a_0, a_1, a_2); a pointwise function
-f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and differentiable in the weights.
+and the energy to second order depends on a_2, not on the part with 2G. `Response` contains (a_0, a_1, a_2); a pointwise
+function f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). The response is thus exact, and differentiable in the weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +18,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Response:
-    """`zero` `[C]`, `first` and `second` `[K, C]` for K wave vectors."""
+    """Response of C fields to plane waves with K wave vectors."""
 
-    zero: Tensor
-    first: Tensor
-    second: Tensor
+    zero: Tensor  #: `[C]` a_0
+    first: Tensor  #: `[K, C]` a_1
+    second: Tensor  #: `[K, C]` a_2
 
     def __add__(self, other: "Response") -> "Response":
         return Response(self.zero + other.zero, self.first + other.first, self.second + other.second)
 
 
 def concatenate(parts: Sequence[Tensor | Response]) -> Tensor | Response:
-    """Fields `[B, C, n]` joined along their channels, or responses."""
+    """Concatenate fields `[B, C, n]`, or responses, along their channels."""
     responses = [part for part in parts if isinstance(part, Response)]
     if not responses:
         return torch.cat([part for part in parts if isinstance(part, Tensor)], dim=1)
@@ -40,9 +41,14 @@ def concatenate(parts: Sequence[Tensor | Response]) -> Tensor | Response:
 
 
 class Perceptron(nn.Module):
-    """Linear layers of `widths` with SiLU between them, at each point of `[B, C, n]` fields, in the fields' precision.
+    """Linear layers with SiLU between them, applied at each point of fields `[B, C, n]` in the fields' precision.
 
-    `perceptron(h, x)` takes the channels of h and x together.
+    `perceptron(h, x)` concatenates the channels of h and x.
+
+    Args:
+        widths: Widths of input, hidden layers and output.
+        generator: Generator of the initial weights.
+        last: Factor of the initial weights of the last layer.
     """
 
     def __init__(self, widths: Sequence[int], generator: torch.Generator, last: float = 1.0) -> None:
@@ -60,7 +66,7 @@ class Perceptron(nn.Module):
 
     def _at_points(self, x: Tensor) -> Tensor:
         if len(x) == 1:
-            # one matrix product is several times faster than a batch of one
+            # a matrix product is several times faster than a batched one with a single element
             return self._layers(x[0], lambda weight, bias, y: torch.addmm(bias[:, None], weight, y))[None]
         return self._layers(x, lambda weight, bias, y: torch.matmul(weight, y) + bias[:, None])
 

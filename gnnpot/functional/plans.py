@@ -1,11 +1,11 @@
-"""Which samples a functional is trained on.
+"""Training samples of a functional.
 
     tasks = plan(DataConfig())                  # the ten semiconductors
     tasks = plan(DataConfig(others=True))       # and more: vacancies, random displacements and cells, other structures
     tasks = structure_tasks([("name", atoms)])  # any crystals
 
-Hexagonal, β-tin, fcc and simple cubic silicon, wurtzite, and displaced diamond silicon are what functionals are tested
-on; none of them is in a plan.
+No plan contains the structures that functionals are tested on: hexagonal, β-tin, fcc and simple cubic silicon,
+wurtzite, and displaced diamond silicon.
 """
 
 import zlib
@@ -25,32 +25,34 @@ from gnnpot.functional.pseudopotentials import for_numbers
 from gnnpot.functional.symmetry import centre
 from gnnpot.units import BOHR
 
-#: III-V crystals that are displaced at random; the study validates on the other four
+#: III-V compounds with random displacements; the other four are the validation set of the study
 DISPLACED = ("AlP", "GaP", "AlAs", "InAs", "InSb")
-#: of metallic and of large cells, bct-C4, 4H, hexagonal cells of four atoms
+#: settings for metallic cells, large cells, bct-C4, 4H, and hexagonal cells of four atoms
 METAL, LARGE = Settings(mesh=(8, 8, 8), smearing=0.01), Settings(mesh=(3, 3, 3), smearing=0.01)
 BODY_CENTRED = Settings(mesh=(6, 6, 6), shift=(False, False, False), smearing=0.01)
 POLYTYPE = Settings(mesh=(7, 7, 2), shift=(False, False, True))
 HEXAGONAL = Settings(mesh=(8, 8, 6), shift=(False, False, True), smearing=0.01)
-#: random cells of four atoms; two of a crystal that is not named
+#: number of random cells of four atoms by crystal; two for all others
 RANDOM_CELLS = {"Si": 6}
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which crystals, at which scales of the lattice constant, strains, displacements, and how many triples each.
+    """Options of the training samples."""
 
-    Strains are tetragonal and trigonal, of alternating sign from crystal to crystal.
-    `others` adds `other_tasks`. `displacements` are of primitive vectors (`crystals.displaced`), of no crystal in
-    `undisplaced`.
-    """
-
+    #: crystals, of the ten semiconductors
     crystals: tuple[str, ...] = crystals.TEN
+    #: scales of the lattice constant
     scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
+    #: sizes of tetragonal and trigonal strains, whose sign alternates between crystals
     strains: tuple[float, ...] = (0.05,)
+    #: displacements of the two atoms, as fractions of the cell vectors (`crystals.displaced`)
     displacements: tuple[float, ...] = (-0.02, 0.02)
+    #: crystals without displacements
     undisplaced: tuple[str, ...] = ("Si",)
+    #: number of non-interacting samples of each crystal
     triples: Annotated[int, WHOLE_FROM_0] = 12
+    #: add the samples of `other_tasks`
     others: bool = False
 
     def __post_init__(self) -> None:
@@ -58,7 +60,7 @@ class DataConfig:
 
 
 def plan(config: DataConfig) -> list[Task]:
-    """All tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
+    """Return all tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
     unknown = [name for name in config.crystals if name not in crystals.TEN]
     if unknown:
         raise DataError(f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.TEN)}")
@@ -83,10 +85,10 @@ def plan(config: DataConfig) -> list[Task]:
 
 
 def other_tasks(names: Sequence[str]) -> list[Task]:
-    """What is far from the ten crystals at rest, by the crystals in `names` only.
+    """Return tasks for structures far from the ideal crystals in `names`.
 
-    Vacancies, random cells, other structures; for the crystals in `DISPLACED` random strains and displacements; some
-    of these, and the crystals at rest, on finer grids as well.
+    These are vacancies, random cells and other structures; for the crystals in `DISPLACED`, also random strains and
+    displacements. Some of these and the ideal crystals are also calculated on finer grids.
     """
     tasks = []
     for name in names:
@@ -103,7 +105,7 @@ def other_tasks(names: Sequence[str]) -> list[Task]:
 
 
 def _vacancies(name: str) -> list[Task]:
-    """In 8 atoms, and in 16 of silicon and of what is displaced."""
+    """Vacancies in cells of 8 atoms; for silicon and the crystals in `DISPLACED`, also of 16 atoms."""
     tasks = []
     for element in sorted(set(crystals.zincblende(name).get_chemical_symbols())):
         for scale in (0.97, 1.03) if name == "Si" else (1.0,):
@@ -118,7 +120,7 @@ def _vacancies(name: str) -> list[Task]:
 
 
 def _silicon_structures() -> list[Task]:
-    """Bcc, simple hexagonal, bct-C4."""
+    """Silicon in the bcc, simple hexagonal and bct-C4 structures."""
     tasks = []
     for kind in ("body_centred_cubic", "simple_hexagonal"):
         for scale in (0.95, 1.0, 1.05):
@@ -130,7 +132,10 @@ def _silicon_structures() -> list[Task]:
 
 
 def _compound_structures(name: str) -> list[Task]:
-    """Those of NaCl, CsCl, NiAs, 4H (not of GaAs, whose wurtzite the study validates on), flat hexagonal layers."""
+    """A compound in the structures of NaCl, CsCl and NiAs, in 4H, and in flat hexagonal layers.
+
+    4H is left out for GaAs, as the study validates on its wurtzite structure.
+    """
     tasks = []
     for kind in ("rocksalt", "caesium_chloride"):
         tasks.append(Task(f"{name}-{kind}", name, getattr(crystals, kind)(name), METAL))
@@ -144,7 +149,7 @@ def _compound_structures(name: str) -> list[Task]:
 
 
 def _displaced(name: str) -> list[Task]:
-    """Random strains and displacements of two atoms, displacements of eight."""
+    """Random strains and displacements of cells of two atoms, random displacements of cells of eight atoms."""
     tasks = [_rattled(name, number) for number in range(4)]
     for number, size in enumerate((0.1, 0.1, 0.15)):
         suffix = f"-{number}" if number else ""
@@ -160,9 +165,10 @@ def _rattled(name: str, number: int) -> Task:
 
 
 def _on_finer_grids(name: str) -> list[Task]:
-    """The crystal at rest, displaced, and 4H, on finer grids.
+    """The ideal crystal, and for those in `DISPLACED` a random displacement and 4H, on finer grids.
 
-    On a coarser one, of 6/bohr, von Weizsäcker's part alone is off by up to 92 meV/atom (`docs/functional.md`).
+    On a coarser grid with a cut-off of 6/bohr, the error of the von Weizsäcker part is up to 92 meV/atom
+    (`docs/functional.md`).
     """
     tasks = [Task(f"{name}-grid-{cutoff:g}", name, crystals.zincblende(name), cutoff=cutoff) for cutoff in (7.5, 9.0)]
     if name in DISPLACED:
@@ -176,9 +182,15 @@ def _small() -> Settings:
 
 
 def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, spacing: float = 0.17) -> list[Task]:
-    """Tasks of any crystals of elements with pseudopotentials (Materials Project, a pool), and triples of each.
+    """Return tasks for any crystals of elements with pseudopotentials, for instance from the Materials Project.
 
-    `spacing` (1/bohr) is the largest distance of k-points. Raises `UnknownElementError` before any work is done.
+    Args:
+        structures: Names and crystals.
+        triples: Number of non-interacting samples of each crystal.
+        spacing: Largest distance between k-points, 1/bohr.
+
+    Raises:
+        UnknownElementError: An element has no pseudopotential.
     """
     tasks = []
     for name, atoms in structures:

@@ -1,4 +1,4 @@
-"""Pictures of densities: along a line and in a plane, of several functionals beside Kohn-Sham.
+"""Figures that compare densities, for instance of several functionals and Kohn-Sham, along a line and in a plane.
 
 Example::
 
@@ -20,31 +20,31 @@ from scipy.ndimage import map_coordinates
 from gnnpot.runs.files import write_atomically
 from gnnpot.runs.pages import COLORS
 
-#: points along a line and along each side of a plane
+#: number of points along a line, and along each side of a plane
 LINE, PLANE = 400, 160
 
 
 def plane_average(density: np.ndarray, axis: int) -> np.ndarray:
-    """Mean over the planes of the other two cell vectors."""
+    """Mean of a density over planes, as a function of the position along cell vector `axis`."""
     return density.mean(axis=tuple(i for i in range(3) if i != axis))
 
 
 def along_line(density: np.ndarray, start: np.ndarray, end: np.ndarray, points: int = LINE) -> np.ndarray:
-    """Values between two fractional positions, by periodic cubic interpolation."""
+    """Density between two fractional positions, by periodic cubic interpolation."""
     part = np.linspace(0, 1, points)[:, None]
     places = (start + part * (end - start)) * np.array(density.shape)
     return map_coordinates(density, places.T, order=3, mode="grid-wrap")
 
 
 def bond(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-    """Fractional ends of the line through the first atom and its nearest neighbour, half a bond beyond both."""
+    """Fractional ends of the line through the first atom and its nearest neighbour, half a bond length beyond both."""
     from ase.neighborlist import neighbor_list
 
     reach, of_first = 6.0, np.zeros(0, dtype=int)
     while not len(of_first):
         first, distance, vectors = neighbor_list("idD", atoms, reach)
         of_first = np.flatnonzero(first == 0)
-        # an atom in a large cell has its own images only
+        # the nearest neighbour may be a periodic image of the atom in a large cell
         reach *= 1.5
     nearest = of_first[np.argmin(distance[of_first])]
     inverse = np.linalg.inv(atoms.cell.array)
@@ -53,7 +53,14 @@ def bond(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int = 2) -> None:
-    """Plane averages along a cell vector, the density along a bond, and maps of a plane through the bond."""
+    """Plot plane averages along a cell vector, densities along a bond, and maps of a plane that contains the bond.
+
+    Args:
+        path: Image file to write.
+        atoms: Crystal.
+        densities: Densities (1/bohr³) by name.
+        axis: Number of the cell vector.
+    """
     names = list(densities)
     figure = Figure(figsize=(4.2 * max(2, len(names)), 7.2), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]

@@ -1,12 +1,12 @@
-"""Local pseudopotentials: bulk-derived ones (BLPS) of nine elements, in reciprocal space.
+"""Bulk-derived local pseudopotentials (BLPS) of nine elements, in reciprocal space.
 
     silicon = load("Si")
     silicon(q)                      # v(q) in Ha bohr³, q in 1/bohr
 
 Source: C. Huang and E. A. Carter, Phys. Chem. Chem. Phys. 10, 7109 (2008), and the BLPS library of the Carter group
-(Princeton University). The files in `blps/` are the library's own, unchanged but for compression, under its licence
-(CC BY-ND 4.0, `blps/LICENSE.md`). A file holds v(q) in eV Å³ on equal steps from q = 0 to its last line but one's
-largest q; its first value is the limit of v(q) + 4 pi Z/q² at q = 0.
+(Princeton University). The files in `blps/` are those of the library, unchanged except for compression, under its
+licence (CC BY-ND 4.0, `blps/LICENSE.md`). A file contains the largest q in its header, and v(q) in eV Å³ on equidistant
+points from q = 0 to it; the first value is the limit of v(q) + 4 pi Z/q² at q = 0.
 """
 
 import functools
@@ -23,7 +23,7 @@ from scipy.interpolate import CubicSpline
 from gnnpot.errors import DataError, UnknownElementError
 from gnnpot.units import BOHR, HARTREE
 
-#: sha256 of the files as the library publishes them
+#: sha256 of the files published by the library
 SHA256 = {
     "Al": "c2fd4300aa39aa2466149a315e1c7cd87aac6615032db5ded8f237e9c40df803",
     "As": "771950d6e638c3fcacabe5c1448f37563a2aaadbce950b2f008de6ef293c8e3a",
@@ -40,23 +40,23 @@ ELEMENTS = tuple(sorted(SHA256))
 
 @dataclass(frozen=True)
 class Pseudopotential:
-    """v(q) of one element: `charge` electrons; q²v(q) is interpolated by a cubic spline, v = 0 beyond the last q.
+    """Local pseudopotential v(q) of an element.
 
-    `limit` is v(q) + 4 pi Z/q² at q = 0 (Ha bohr³).
+    q² v(q) is interpolated by a cubic spline; v = 0 beyond the last q.
     """
 
     symbol: str
-    charge: int
-    q: np.ndarray = field(repr=False)
-    q2v: np.ndarray = field(repr=False)
-    limit: float
+    charge: int  #: number of valence electrons, Z
+    q: np.ndarray = field(repr=False)  #: 1/bohr
+    q2v: np.ndarray = field(repr=False)  #: q² v(q), Ha bohr
+    limit: float  #: v(q) + 4 pi Z/q² at q = 0, Ha bohr³
 
     @functools.cached_property
     def _spline(self) -> CubicSpline:
         return CubicSpline(self.q, self.q2v)
 
     def __call__(self, q: np.ndarray) -> np.ndarray:
-        """v(q); at q = 0 the limit without the Coulomb part, which cancels in a neutral crystal."""
+        """v(q) in Ha bohr³; at q = 0, `limit`, as the Coulomb part cancels in a neutral crystal."""
         safe = np.where(q > 0, q, 1.0)
         value = np.where(q <= self.q[-1], self._spline(safe) / safe**2, 0.0)
         return np.where(q > 0, value, self.limit)
@@ -70,7 +70,12 @@ class Pseudopotential:
 
 @functools.cache
 def load(symbol: str) -> Pseudopotential:
-    """The BLPS (LDA) of an element. Raises `UnknownElementError`, `DataError` for a file that is damaged."""
+    """Load the BLPS (LDA) of an element.
+
+    Raises:
+        UnknownElementError: The element has no pseudopotential.
+        DataError: The file is damaged.
+    """
     if symbol not in SHA256:
         raise UnknownElementError(
             f"{symbol}: there is no local pseudopotential of this element; there are those of {', '.join(ELEMENTS)}"
@@ -86,7 +91,7 @@ def load(symbol: str) -> Pseudopotential:
 
 
 def for_numbers(numbers: Sequence[int] | np.ndarray) -> dict[int, Pseudopotential]:
-    """Pseudopotentials by atomic number; all unknown elements are named in one error."""
+    """Load pseudopotentials by atomic number. Raises `UnknownElementError`, which names all unknown elements."""
     symbols = {chemical_symbols[number] for number in numbers}
     unknown = sorted(symbols - set(ELEMENTS))
     if unknown:
@@ -117,7 +122,10 @@ def parse_recpot(text: str, symbol: str) -> Pseudopotential:
 
 
 def from_radial(symbol: str, charge: int, r: np.ndarray, v: np.ndarray, largest: float = 24.0) -> Pseudopotential:
-    """Of v(r) (Ha) on equal steps of r (bohr) from 0 on; v = -Z/r beyond the last one. Integrals by Simpson's rule."""
+    """Make a pseudopotential from v(r) (Ha) on equidistant points r (bohr) from 0; v = -Z/r beyond the last point.
+
+    Integrals are calculated by Simpson's rule; `largest` is the largest q, 1/bohr.
+    """
     from scipy.integrate import simpson
     from scipy.special import erf
 

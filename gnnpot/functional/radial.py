@@ -1,10 +1,11 @@
-"""Isotropic kernels of n = |G|/(2 k_F0): learned ones, and that which makes the linear response exact.
+"""Isotropic kernels as functions of n = |G|/(2 k_F0): learned kernels, and the one that makes the response exact.
 
-Learned ones are sums of Gaussians,
+Learned kernels are sums of Gaussians,
 
     w_c(n) = Σ_j a_cj [exp(-(t - j)²) + exp(-(t + j)²)],     t = n / width, j = 0, 1, ...
 
-They are even in n. With p_j = exp(-t²) exp(2tj) the Gaussians follow from three exponentials by multiplication.
+and even in n. As exp(-(t ± j)²) = exp(-t²) exp(∓2tj) exp(-j²), the Gaussians are calculated from three exponentials by
+multiplication.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 from gnnpot.functional.interpolation import interpolate_table, table_slope
 from gnnpot.functional.lindhard import pauli_response, pauli_response_and_slope
 
-#: beyond this many widths from the last centre nothing is left of a Gaussian
+#: distance from the last centre, in widths, beyond which Gaussians are negligible
 END = 11.0
 
 
@@ -32,12 +33,12 @@ class GaussianKernels:
         return torch.matmul(self.weights, right + left)
 
     def evaluate(self, eta: Tensor) -> Tensor:
-        """The same without a graph: n `[m]` to `[C, m]`."""
+        """Kernels `[C, m]` at n `[m]`, without automatic differentiation."""
         right, left = self._gaussians(eta)
         return self.weights @ right.add_(left)
 
     def pull(self, eta: Tensor, slopes: Tensor) -> Tensor:
-        """Derivative `[m]` with respect to n `[m]` of a sum with derivatives `slopes` `[C, m]` by the kernels."""
+        """Derivative `[m]` of a sum with respect to n, from its derivatives `slopes` `[C, m]` by the kernels."""
         right, left = self._gaussians(eta)
         slopes = self.weights.T @ slopes
         t = (eta / self.width).clamp(max=END + len(slopes))
@@ -63,7 +64,7 @@ class GaussianKernels:
 
 @dataclass(frozen=True)
 class ResponseKernel:
-    """(K_Lindhard(n) - K_z(n)) / `scale`, K_z from a `table` on equal steps; n `[B, m]` to `[B, 1, m]`."""
+    """Kernel (K_Lindhard(n) - K_z(n)) / `scale`, with K_z from a `table`; n `[B, m]` to `[B, 1, m]`."""
 
     table: Tensor
     step: float
@@ -74,11 +75,11 @@ class ResponseKernel:
         return (missing / self.scale)[:, None]
 
     def evaluate(self, eta: Tensor) -> Tensor:
-        """Without a graph, n `[m]` to `[1, m]`."""
+        """Kernel `[1, m]` at n `[m]`, without automatic differentiation."""
         missing = pauli_response_and_slope(eta)[0] - interpolate_table(self.table, eta, self.step)
         return (missing / self.scale)[None]
 
     def pull(self, eta: Tensor, slopes: Tensor) -> Tensor:
-        """Derivative `[m]` with respect to n `[m]` of a sum with derivatives `slopes` `[1, m]` by the kernel."""
+        """Derivative `[m]` of a sum with respect to n, from its derivatives `slopes` `[1, m]` by the kernel."""
         missing = pauli_response_and_slope(eta)[1] - table_slope(self.table, eta, self.step)
         return missing / self.scale * slopes[0]

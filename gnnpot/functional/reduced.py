@@ -1,12 +1,12 @@
-"""A symmetric crystal on its irreducible grid points: operators as dense matrices, no FFT.
+"""Fields of a symmetric crystal on irreducible grid points, with operators as dense matrices instead of FFTs.
 
     basis = ReducedBasis.of(grid, symmetry)
     space = ReducedSpace(basis, [grid.volume])
     values = space.reduce(density)
 
-With m_i the size of the orbit of point i, the Laplacian of symmetric fields is, after multiplication by sqrt(m), a
-symmetric matrix -U g² Uᵀ. Any isotropic convolution is then f -> m^-1/2 U w(g) Uᵀ m^1/2 f, exactly, and needs n²
-numbers for n irreducible points (245 of 4,096 in zincblende). Cells of one shape share the matrices.
+Let m_i be the size of the orbit of point i. For symmetric fields multiplied by sqrt(m), the Laplacian is a symmetric
+matrix -U g² Uᵀ. An isotropic convolution is then exactly f -> m^-1/2 U w(g) Uᵀ m^1/2 f, with a matrix of n² numbers for
+n irreducible points (245 of 4,096 in zincblende). Cells of the same shape have the same matrices.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,24 @@ from torch import Tensor
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.symmetry import Symmetry
 
-#: fields transformed at once while a basis is made
+#: number of fields that are Fourier transformed together when a basis is built
 CHUNK = 64
 
 
 @dataclass(frozen=True)
 class ReducedBasis:
-    """Matrices of one shape of cell, in units of V^(1/3) = 1: eigenvectors `[n, n]`, `g` `[n]`, gradient `[3, n, n]`.
+    """Matrices for cells of the same shape, in units with V^(1/3) = 1."""
 
-    `points` are the irreducible points' indices, `sizes` of their orbits, `orbit` the orbit of each point of the grid.
-    """
-
-    eigenvectors: Tensor
-    g: Tensor
-    gradient: Tensor
-    points: np.ndarray
-    sizes: np.ndarray
-    orbit: np.ndarray
+    eigenvectors: Tensor  #: `[n, n]` U
+    g: Tensor  #: `[n]` square roots of the negative eigenvalues of the Laplacian
+    gradient: Tensor  #: `[3, n, n]`
+    points: np.ndarray  #: `[n]` grid indices of the irreducible points
+    sizes: np.ndarray  #: `[n]` sizes of their orbits
+    orbit: np.ndarray  #: `[size]` orbit of each point of the grid
 
     @classmethod
     def of(cls, grid: Grid, symmetry: Symmetry) -> "ReducedBasis":
-        """Build the matrices: one FFT of each orbit, one eigenvalue problem."""
+        """Build the matrices, with an FFT for each orbit and an eigenvalue decomposition."""
         points, sizes, orbit = symmetry.orbits
         count, length = len(points), grid.volume ** (1 / 3)
         laplacian, gradient = np.empty((count, count)), np.empty((3, count, count))
@@ -60,7 +57,13 @@ class ReducedBasis:
 
 
 class ReducedSpace:
-    """Crystals of one `basis`, each with its volume (bohr³); fields of precision `inner` are taken, too."""
+    """Batch of crystals with the same basis.
+
+    Args:
+        basis: Matrices of the crystals.
+        volumes: Volume of each crystal, bohr³.
+        inner: Precision of fields inside networks, in addition to float64.
+    """
 
     def __init__(
         self, basis: ReducedBasis, volumes: list[float] | np.ndarray, inner: torch.dtype = torch.float64
@@ -81,11 +84,11 @@ class ReducedSpace:
         return torch.from_numpy(field.reshape(-1)[self.basis.points])
 
     def expand(self, values: Tensor) -> np.ndarray:
-        """The flat field on the grid of values `[n]`."""
+        """Flat field on the grid from values `[n]` at the irreducible points."""
         return values.detach().numpy()[self.basis.orbit]
 
     def modes(self, fields: Tensor) -> Tensor:
-        """Coefficients `[B, C, m]` in the eigenvectors of the Laplacian."""
+        """Coefficients `[B, C, m]` of fields `[B, C, n]` in the eigenvectors of the Laplacian."""
         return (fields * self._roots[fields.dtype]) @ self._eigenvectors[fields.dtype]
 
     def fields(self, modes: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Self-consistent densities of orbital-free density functional theory; energy, forces, stress.
+"""Density, energy, forces and stress of orbital-free density functional theory, in atomic units.
 
     result = solve(atoms, functional)
     result.energy, result.forces, result.density
 
-The energy is minimised over phi, rho = phi² with the right number of electrons, by L-BFGS. The first inverse Hessian is
-that of the uniform electron gas, 1/(4 rho_0 (pi²/(k_F L(n)) + 4 pi/G²)), which makes the number of steps independent of
-the size of the cell. Atomic units.
+L-BFGS minimises the energy with respect to phi, where rho = phi² has the right number of electrons. The initial inverse
+Hessian is that of the uniform electron gas, 1/(4 rho_0 (pi²/(k_F L(n)) + 4 pi/G²)), which makes the number of steps
+independent of the size of the cell.
 """
 
 import operator
@@ -31,18 +31,22 @@ from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space
 from gnnpot.functional.symmetry import Symmetry, grid_for
 
-#: 1/bohr; at 6, von Weizsäcker's energy of AlP is 92 meV/atom off (docs/functional/grid-drift.json)
+#: lowest cut-off, 1/bohr; at 6/bohr, the error of AlP's von Weizsäcker energy is 92 meV/atom
+#: (docs/functional/grid-drift.json)
 LEAST_CUTOFF = 6.5
-#: Ha/atom, of the density that a learned functional starts from, and of the one found in single precision
+#: tolerances (Ha/atom) of the initial density of a learned functional, and of the minimisation in single precision
 START_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-8
 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
+    """Settings of the minimisation."""
 
+    #: cut-off of the grid, 1/bohr
     cutoff: Annotated[float, POSITIVE] = 6.5
+    #: expected decrease of the energy in the next step at convergence, Ha/atom
     tolerance: Annotated[float, POSITIVE] = 1e-8
+    #: largest number of steps
     steps: Annotated[int, WHOLE_FROM_1] = 200
 
     def __post_init__(self) -> None:
@@ -51,14 +55,14 @@ class SolverSettings:
 
 @dataclass(frozen=True)
 class OrbitalFreeResult:
-    """Energies (Ha) of the cell, `density` (1/bohr³) on `grid`, chemical potential; forces (Ha/bohr) if asked for."""
+    """Result of a minimisation; forces and stress are calculated on access."""
 
     grid: Grid
-    density: np.ndarray
-    energies: dict[str, float]
-    chemical_potential: float
-    steps: int
-    evaluations: int
+    density: np.ndarray  #: density on `grid`, 1/bohr³
+    energies: dict[str, float]  #: parts of the energy, Ha per cell
+    chemical_potential: float  #: Ha
+    steps: int  #: number of steps
+    evaluations: int  #: number of energy evaluations
     functional: Functional = field(repr=False)
     ions: Ions = field(repr=False)
 
@@ -68,12 +72,16 @@ class OrbitalFreeResult:
 
     @property
     def forces(self) -> np.ndarray:
-        """`[n, 3]`, Ha/bohr."""
+        """Forces `[n, 3]`, Ha/bohr."""
         return self.ions.forces(self.density)
 
     @property
     def stress(self) -> np.ndarray:
-        """`[3, 3]`, Ha/bohr³, +1/V dE/dstrain; the kinetic energy's by differentiation, k_F0's change included."""
+        """Stress `[3, 3]` (+1/V dE/dstrain, Ha/bohr³).
+
+        Contributions that do not depend on the ions are calculated by automatic differentiation, including the change
+        of k_F0 with strain.
+        """
         strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
         space = FourierSpace(self.grid, strain)
         density = torch.from_numpy(self.density).reshape(1, -1)
@@ -91,20 +99,25 @@ def solve(
     basis: ReducedBasis | None = None,
     report: Callable[[int, float, float], None] | None = None,
 ) -> OrbitalFreeResult:
-    """The density of lowest energy.
+    """Minimise the energy of a structure with respect to the density.
 
-    By FFT, learned functionals work inside in single precision until the density has converged; the last steps, often
-    one, are in double precision, and so is the result.
+    With FFTs, learned functionals are first evaluated in single precision, until the density has converged, and then in
+    double precision for the last steps (often one) and the result.
 
     Args:
-        start: density on the grid to start from; without it, Gaussian charges at the atoms, and for learned
-            functionals, whose steps cost more, the density of Wang-Teter from there.
-        basis: of the crystal's symmetry, to work on irreducible points (`symmetric_basis`); without it, by FFT.
-        report: is called with the step, the energy (Ha) and what it is expected to fall by (Ha/atom).
+        atoms: Structure.
+        functional: Kinetic energy functional.
+        settings: Settings of the minimisation.
+        start: Initial density on the grid. By default, a superposition of Gaussians at the atoms; for learned
+            functionals, whose steps cost more, the Wang-Teter density.
+        basis: Matrices for the symmetry of the crystal (`symmetric_basis`), to solve on irreducible points; by default,
+            FFTs are used.
+        report: Called with the step, the energy (Ha) and its expected decrease (Ha/atom).
 
     Raises:
-        DataError: for a grid that is too coarse, or a start that is no density of this structure.
-        SimulationError: if it does not converge. UnknownElementError: for an element without a pseudopotential.
+        DataError: The grid is too coarse, or `start` is not a density of this structure.
+        SimulationError: The density does not converge.
+        UnknownElementError: An element has no pseudopotential.
     """
     settings = settings or SolverSettings()
     grid = orbital_free_grid(atoms, settings.cutoff)
@@ -145,7 +158,7 @@ def solve(
 
 
 def orbital_free_grid(atoms: Atoms, cutoff: float) -> Grid:
-    """The grid of a structure. Raises `DataError` if it would be too coarse, or the structure is not periodic."""
+    """Grid of a structure. Raises `DataError` if it would be too coarse, or the structure is not periodic."""
     if not atoms.pbc.all():
         raise DataError(
             f"{atoms.get_chemical_formula()}: is not periodic in three directions; give it a cell with vacuum, pbc=True"
@@ -159,7 +172,7 @@ def orbital_free_grid(atoms: Atoms, cutoff: float) -> Grid:
 
 
 def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarray:
-    """A density that fits the grid and the ions. Raises `DataError`."""
+    """Check that a density fits the grid and the number of electrons. Raises `DataError`."""
     if density.shape != grid.shape:
         raise DataError(f"density: has {density.shape} points, the grid of this structure {grid.shape}")
     if not np.isfinite(density).all() or density.min() < 0:
@@ -173,7 +186,7 @@ def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarr
 
 
 def symmetric_basis(atoms: Atoms, cutoff: float = SolverSettings.cutoff) -> ReducedBasis:
-    """Matrices for crystals of this shape and symmetry, of any volume, for `solve`."""
+    """Matrices for `solve`, for crystals with the shape and symmetry of `atoms` and any volume."""
     grid = orbital_free_grid(atoms, cutoff)
     return ReducedBasis.of(grid, Symmetry.of(atoms, grid.shape))
 
@@ -198,5 +211,5 @@ def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float]
 
 
 def uniform_density(grid: Grid, electrons: float) -> np.ndarray:
-    """A start without any structure."""
+    """Uniform density, 1/bohr³."""
     return np.full(grid.shape, electrons / grid.volume)

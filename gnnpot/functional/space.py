@@ -1,10 +1,10 @@
-"""Fields and their operators: convolution with an isotropic kernel, gradient, integral.
+"""Operators on fields: convolution with an isotropic kernel, gradient, integral.
 
     space = FourierSpace(grid)
     smooth = space.convolve(density[None, None], torch.exp(-space.g[:, None] ** 2))
 
-Functionals are written once against `Space`; `FourierSpace` is any cell by FFT, `reduced.ReducedSpace` a symmetric
-crystal on its irreducible points. Both give the same numbers.
+Functionals use the protocol `Space`. `FourierSpace` implements it with FFTs for any cell, `reduced.ReducedSpace` on the
+irreducible points of a symmetric crystal, with the same results.
 
 | symbol | meaning                                              | shape     |
 |--------|------------------------------------------------------|-----------|
@@ -12,7 +12,7 @@ crystal on its irreducible points. Both give the same numbers.
 | n      | points of a field                                    |           |
 | m      | modes: wave vectors, or eigenvectors of the Laplacian |           |
 | f      | fields                                               | [B, C, n] |
-| w      | kernels, a number for each mode                      | [B, C, m] |
+| w      | kernels, a value for each mode                       | [B, C, m] |
 """
 
 from typing import Protocol
@@ -25,45 +25,47 @@ from gnnpot.functional.grid import Grid
 
 
 class Space(Protocol):
-    """`g` `[B, m]`: length of each mode's wave vector (1/bohr); `weights` `[B, n]`: volume of each point (bohr³).
+    """Protocol of the operators on fields."""
 
-    `inner` is the precision of what lies inside networks.
-    """
-
-    g: Tensor
-    weights: Tensor
-    inner: torch.dtype
+    g: Tensor  #: `[B, m]` length of the wave vector of each mode, 1/bohr
+    weights: Tensor  #: `[B, n]` volume of each point, bohr³
+    inner: torch.dtype  #: precision inside networks
 
     def modes(self, fields: Tensor) -> Tensor:
-        """Coefficients `[B, C, m]` of fields `[B, C, n]`."""
+        """Coefficients of the modes, `[B, C, m]`, of fields `[B, C, n]`."""
 
     def fields(self, modes: Tensor) -> Tensor:
         """The inverse of `modes`."""
 
     def convolve(self, fields: Tensor, kernels: Tensor) -> Tensor:
-        """Fields `[B, C, n]` multiplied mode by mode with `[B, C, m]` (or `[B, 1, m]`)."""
+        """Multiply the modes of fields `[B, C, n]` by kernels `[B, C, m]` (or `[B, 1, m]`)."""
 
     def gradient(self, fields: Tensor) -> Tensor:
-        """`[B, n]` to `[B, 3, n]`."""
+        """Gradient `[B, 3, n]` of fields `[B, n]`."""
 
     def power(self, fields: Tensor) -> Tensor:
-        """`[B, n]` to `[B, m]`: how much of ∫ f² each mode has; they add up to it."""
+        """Contribution `[B, m]` of each mode to ∫ f² of fields `[B, n]`."""
 
 
 def integral(space: Space, fields: Tensor) -> Tensor:
-    """`[B, n]` to `[B]`."""
+    """Integral `[B]` of fields `[B, n]`."""
     return (space.weights * fields).sum(dim=-1)
 
 
 def volume(space: Space) -> Tensor:
-    """`[B]`, bohr³."""
+    """Volume of each crystal, `[B]`, bohr³."""
     return space.weights.sum(dim=-1)
 
 
 class FourierSpace:
-    """One cell by FFT (B = 1); with `strain` `[3, 3]`, a tensor, everything can be differentiated with respect to it.
+    """Fields in a single cell (B = 1), with FFTs.
 
-    Fields of a strained cell are those at the same fractional coordinates.
+    Args:
+        grid: Grid of the fields.
+        strain: Strain `[3, 3]` of the cell, with respect to which results can be differentiated. Fields are given at
+            the same fractional coordinates as in the unstrained cell.
+        device: Device of the fields.
+        inner: Precision inside networks.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class FourierSpace:
             weights = torch.stack([products[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
             doubled = torch.tensor([1.0, 1, 1, 2, 2, 2], dtype=torch.float64)
             squares = torch.tensordot(weights * doubled, torch.from_numpy(grid.metric), dims=1).reshape(1, -1)
-            # the root of 0 has no derivative; the mode G = 0 keeps its length
+            # G = 0 is treated separately, as sqrt has no derivative at 0
             positive = squares > 1e-12
             self.g = torch.where(positive, squares.where(positive, 1.0).sqrt(), 0.0)
             cell_volume = torch.linalg.det(cell).abs() / grid.size
@@ -118,11 +120,11 @@ class FourierSpace:
         return self.multiplicity * self.modes(fields[:, None])[:, 0].abs().square() * volume(self)[:, None]
 
     def buffer(self, name: str, channels: int, dtype: torch.dtype) -> Tensor:
-        """Memory `[C, n]` that is kept from call to call, of any contents; allocating it each time costs more."""
+        """Uninitialised memory `[C, n]` that is kept between calls, to save the time of allocating it."""
         return self._buffer(name, (channels, self.grid.size), dtype)
 
     def mode_buffer(self, name: str, channels: int, dtype: torch.dtype) -> Tensor:
-        """The same for modes, `[C, m]`."""
+        """Uninitialised memory for modes, `[C, m]`, that is kept between calls."""
         return self._buffer(name, (channels, self.g.shape[-1]), dtype)
 
     def _buffer(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:

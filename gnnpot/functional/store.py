@@ -1,9 +1,9 @@
-"""Functionals by name, and learned ones in files: weights as safetensors, a card as JSON beside them.
+"""Open functionals by name, and save and load learned ones, with weights in safetensors and a card in JSON format.
 
 Example::
 
-    functional = open_functional("gnnpot-kedf-1")       # the one that comes with gnnpot
-    functional = open_functional("wt")                  # a classic one
+    functional = open_functional("gnnpot-kedf-1")       # the functional included in gnnpot
+    functional = open_functional("wt")                  # a classical functional
     functional = open_functional("runs/kedf")           # a folder with functional.safetensors and card.json
 """
 
@@ -32,7 +32,7 @@ from gnnpot.runs.guard import FolderKind
 
 FORMAT = 1
 WEIGHTS, CARD = "functional.safetensors", "card.json"
-#: the functional that comes with gnnpot, and its folder
+#: functional included in gnnpot, and folder of such functionals
 DEFAULT = "gnnpot-kedf-1"
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -49,16 +49,16 @@ CLASSIC: dict[str, Callable[[], Functional]] = {
 
 
 def open_functional(name: str | Path) -> Functional:
-    """A functional by name or folder.
+    """Open a functional by name or folder.
 
     Args:
-        name: `gnnpot-kedf-1`, the name of a classic functional, or a folder of one that was trained.
+        name: `gnnpot-kedf-1`, the name of a classical functional, or the folder of a trained functional.
 
     Returns:
         The functional; its energies are in Ha, its densities in 1/bohr³.
 
     Raises:
-        ConfigError: There is neither such a name nor such a folder.
+        ConfigError: There is no functional or folder with this name.
         CheckpointError: A file in the folder can't be read or is damaged.
     """
     if str(name) in CLASSIC:
@@ -67,7 +67,7 @@ def open_functional(name: str | Path) -> Functional:
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a learned functional."""
+    """Folder of a learned functional. Raises `ConfigError` if there is none."""
     if str(name) == DEFAULT:
         return SHIPPED / DEFAULT
     folder = Path(name)
@@ -77,7 +77,7 @@ def locate(name: str | Path) -> Path:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What is said of a functional: architecture, data, errors. Raises `CheckpointError`."""
+    """Read the card of a functional: architecture, data, errors. Raises `CheckpointError`."""
     path = folder / CARD
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +91,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path) -> LearnedFunctional:
-    """A learned functional from its folder, ready for use (weights fixed)."""
+    """Load a learned functional from its folder, with fixed weights. Raises `CheckpointError`."""
     card = read_card(folder)
     try:
         functional = build(from_mapping(NetworkConfig, card.get("network"), where=f"{folder / CARD}: network"))

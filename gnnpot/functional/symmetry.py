@@ -1,11 +1,11 @@
-"""Symmetry of a crystal on a grid: orbits of points, symmetric fields, irreducible k-points.
+"""Symmetry of a crystal on a grid: orbits of points, symmetrisation of fields, irreducible k-points.
 
     symmetry = Symmetry.of(atoms, grid.shape)
     density = symmetry.symmetrise(density)
     kpoints, weights = irreducible_kpoints(symmetry, (6, 6, 6), (True, True, True))
 
-Operations x -> W x + t (fractional) that don't map the grid onto itself are left out; the others form a group.
-`centre` moves a structure such that a centre of inversion lies at the origin, where it is on every grid.
+Only the operations x -> W x + t (fractional) that map the grid onto itself are used; they form a group. `centre` moves
+a structure so that a centre of inversion is at the origin, where inversion maps every grid onto itself.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from gnnpot.functional.grid import Grid
 from gnnpot.units import BOHR
 
 TOLERANCE = 1e-5
-#: spglib's time grows with the third power of the number of atoms, some minutes for 4,000
+#: number of atoms above which only the lattice is analysed: spglib's time is cubic, some minutes for 4,000 atoms
 MANY_ATOMS = 400
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Rotations `[k, 3, 3]` (integers) and translations `[k, 3]` (fractional) that keep structure and grid."""
+    """Symmetry operations that map the structure and the grid onto themselves."""
 
-    rotations: np.ndarray
-    translations: np.ndarray
-    shape: tuple[int, int, int]
+    rotations: np.ndarray  #: `[k, 3, 3]` W, integers
+    translations: np.ndarray  #: `[k, 3]` t, fractional
+    shape: tuple[int, int, int]  #: shape of the grid
 
     @classmethod
     def of(cls, atoms: Atoms, shape: tuple[int, int, int]) -> "Symmetry":
@@ -43,7 +43,7 @@ class Symmetry:
 
     @cached_property
     def maps(self) -> np.ndarray:
-        """`[k, size]`: the index of the point that each operation takes a point to."""
+        """`[k, size]` index of the image of each point under each operation."""
         counts = np.array(self.shape)
         index = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), self.shape))
         result = np.empty((len(self.rotations), index.shape[1]), dtype=np.int32)
@@ -60,13 +60,13 @@ class Symmetry:
         return points, sizes, orbit
 
     def symmetrise(self, field: np.ndarray) -> np.ndarray:
-        """The mean of a field over its images."""
+        """Average a field over its images under all operations."""
         flat = field.reshape(-1)
         return np.mean([flat[row] for row in self.maps], axis=0).reshape(field.shape)
 
 
 def operations(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations and translations (fractional) of a crystal; the identity alone if it has no other."""
+    """Rotations and translations (fractional) of a crystal; the identity if spglib finds none."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     found = spglib.get_symmetry(cell, symprec=TOLERANCE)
     if found is None:
@@ -75,7 +75,7 @@ def operations(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
 
 
 def centre(atoms: Atoms) -> Atoms:
-    """A copy whose centre of inversion, if there is one, lies at the origin."""
+    """Copy of a structure, moved so that its centre of inversion, if there is one, is at the origin."""
     rotations, translations = operations(atoms)
     inversions = [t for r, t in zip(rotations, translations, strict=True) if np.array_equal(r, -np.eye(3))]
     moved = atoms.copy()
@@ -87,9 +87,10 @@ def centre(atoms: Atoms) -> Atoms:
 def irreducible_kpoints(
     symmetry: Symmetry, mesh: tuple[int, int, int], shift: tuple[bool, bool, bool]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fractional k-points `[n, 3]` and weights (sum 1) of a Monkhorst-Pack mesh.
+    """Irreducible k-points `[n, 3]` (fractional) and weights `[n]` (sum 1) of a Monkhorst-Pack mesh.
 
-    Reduced by time reversal and by the rotations that map the mesh onto itself.
+    The mesh is reduced by time reversal and by the rotations that map it onto itself. `shift` says along which
+    reciprocal vectors it is shifted by half a step.
     """
     counts, offset = np.array(mesh), np.array(shift, dtype=int)
     index = np.stack(np.unravel_index(np.arange(int(counts.prod())), mesh))
@@ -120,9 +121,9 @@ def _transitive(first: np.ndarray) -> np.ndarray:
 
 
 def grid_for(atoms: Atoms, cutoff: float) -> Grid:
-    """The grid that holds all |G| <= `cutoff` (1/bohr) and has equal numbers along vectors that a rotation mixes.
+    """Grid with all |G| <= `cutoff` (1/bohr), and equal numbers of points along cell vectors that a rotation mixes.
 
-    For more than `MANY_ATOMS` the rotations are those of the lattice, among which the crystal's are.
+    For more than `MANY_ATOMS` atoms, the rotations are those of the lattice, which include those of the crystal.
     """
     grid = Grid.for_cutoff(atoms.cell.array / BOHR, cutoff)
     symmetric = atoms if len(atoms) <= MANY_ATOMS else Atoms("H", cell=atoms.cell, pbc=True)

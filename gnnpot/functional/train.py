@@ -1,12 +1,13 @@
-"""Training of a learned functional: SOAP on batches to begin with, then L-BFGS on all samples.
+"""Training of a learned functional: first SOAP on batches, then L-BFGS on all samples.
 
     functional = train(samples, TrainConfig(), folder)
 
-Curvature decides: SOAP (N. Vyas et al., arXiv:2409.11321) reaches in 300 steps half the loss that Adam and 60
-evaluations of L-BFGS (SciPy) reach in the same time. SOAP evaluates the network in single precision, which changes the
-loss by 1e-4 of itself, L-BFGS in double precision.
-The state is kept in `folder` after every few steps, and a run that was interrupted resumes from it (L-BFGS begins its
-history anew).
+Second-order information is essential: in 300 steps, SOAP (N. Vyas et al., arXiv:2409.11321) reaches half the loss that
+Adam and 60 evaluations of L-BFGS (SciPy) reach in the same time. SOAP evaluates the network in single precision, which
+changes the loss by a fraction of 1e-4; L-BFGS in double precision.
+
+The state is saved to `folder` at regular intervals, and an interrupted run resumes from it. The history of L-BFGS is
+not saved.
 """
 
 import dataclasses
@@ -35,20 +36,20 @@ from gnnpot.runs.guard import check_name, check_new_run
 from gnnpot.runs.identity import differences
 from gnnpot.runs.lock import RunLock
 
-#: evaluations between two writes of the state
+#: number of evaluations after which the state is saved
 SAVE_EVERY = 10
 STATE = "state.npz"
-#: steps of SOAP in which the rate rises, at the start and after a resume
+#: number of warm-up steps of SOAP, at the start and after a resume
 WARM_UP = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """`evaluations` of the loss by L-BFGS with these weights of its parts."""
+    """Stage of L-BFGS, with the weights of the loss."""
 
-    #: of the loss, at most
+    #: largest number of evaluations of the loss
     evaluations: Annotated[int, WHOLE_FROM_0] = 150
-    #: weight of the squared error of the potential; that of the density has 1
+    #: weight of the squared error of the potential; the weight of the squared error of the density is 1
     potential: Annotated[float, NOT_NEGATIVE] = 0.03
     #: weight of the squared error of the kinetic energy per electron
     energy: Annotated[float, NOT_NEGATIVE] = 200.0
@@ -59,24 +60,24 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Network, length of SOAP (steps of one batch each) and its rate, then the stages of L-BFGS.
+    """Options of a functional's training.
 
-    The weights of the loss's parts change geometrically from `first` to those of the first stage while SOAP runs.
+    During SOAP, the weights of the loss change geometrically from those of `first` to those of the first stage.
     """
 
     #: kind and sizes of the network
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    #: steps of SOAP, of one batch each; 0: L-BFGS alone
+    #: number of steps of SOAP, with one batch each; 0: L-BFGS only
     soap_steps: Annotated[int, WHOLE_FROM_0] = 1500
-    #: highest learning rate of SOAP; it falls by half a cosine to a fiftieth
+    #: highest learning rate of SOAP, which decays to a fiftieth along a cosine
     rate: Annotated[float, POSITIVE] = 1e-2
     #: weights of the loss at the first step of SOAP; its `evaluations` are not used
     first: Stage = dataclasses.field(default_factory=lambda: Stage(0, 0.1, 20.0))
-    #: of L-BFGS, one after the other
+    #: consecutive stages of L-BFGS
     stages: tuple[Stage, ...] = (Stage(60, 0.03, 300.0),)
-    #: weight of a sample of non-interacting electrons; any other has 1
+    #: weight of a non-interacting sample; the weight of a self-consistent sample is 1
     triple_weight: Annotated[float, NOT_NEGATIVE] = 0.3
-    #: pairs of steps and gradients that L-BFGS keeps
+    #: number of pairs of steps and gradients in the history of L-BFGS
     history: Annotated[int, WHOLE_FROM_1] = 40
 
     def __post_init__(self) -> None:
@@ -91,11 +92,20 @@ Progress = Callable[[str, int, int, float], None]
 def train(
     samples: Sequence[Sample], config: TrainConfig, folder: Path, progress: Progress | None = None
 ) -> LearnedFunctional:
-    """Fit a functional; `progress` is called with the stage, the step, the number of steps and the loss.
+    """Train a functional.
+
+    Args:
+        samples: Training samples.
+        config: Options of the training.
+        folder: Folder of the state; an interrupted run is resumed.
+        progress: Called with the name of the stage, the step, the number of steps and the loss.
+
+    Returns:
+        The trained functional.
 
     Raises:
-        ConfigError: if `folder` holds a run of another configuration or other samples.
-        DataError: if there are no samples, or another process trains in the folder.
+        ConfigError: `folder` contains a run with another configuration or other samples.
+        DataError: There are no samples, or another process trains in the folder.
     """
     keep_freed_memory()
     check_training_folder(folder)
@@ -114,13 +124,13 @@ def train(
 
 
 def check_training_folder(folder: Path) -> None:
-    """Check that a training may begin or resume in a folder. Raises as `gnnpot.runs.guard.check_new_run`."""
+    """Check that a training can start or resume in a folder. Raises errors like `gnnpot.runs.guard.check_new_run`."""
     if not (check_name(folder) / STATE).exists():
         check_new_run(folder, "--output")
 
 
 class _Run:
-    """State of a training: weights, how many steps each stage has done."""
+    """State of a training: weights, and number of completed steps of each stage."""
 
     def __init__(
         self,
@@ -139,7 +149,7 @@ class _Run:
     def resume(self) -> None:
         path = self.folder / STATE
         if not path.exists():
-            # what makes the folder one of a training
+            # the state marks the folder as that of a training
             self.save()
             return
         try:
@@ -159,7 +169,7 @@ class _Run:
         write_bytes(self.folder / STATE, buffer.getvalue())
 
     def soap(self, batches: list[Batch]) -> None:
-        """Steps of one batch each; after a resume its moments are built up anew."""
+        """Run SOAP, with one batch per step; its averages are not saved and start again after a resume."""
         config = self.config
         first = self.done[0]
         optimizer = SOAP(
@@ -188,7 +198,7 @@ class _Run:
         return LossWeights(potential=potential, energy=first.energy ** (1 - part) * last.energy**part)
 
     def minimise(self, number: int, stage: Stage, batches: list[Batch]) -> None:
-        """L-BFGS with the weights of `stage` for what is left of its evaluations."""
+        """Run L-BFGS with the weights of `stage` for the remaining evaluations of the stage."""
         weights = LossWeights(potential=stage.potential, energy=stage.energy)
         left = stage.evaluations - self.done[1 + number]
         if left <= 0:
@@ -217,7 +227,7 @@ class _Run:
         self.save()
 
     def _loss(self, weights: LossWeights, batches: list[Batch]) -> tuple[float, np.ndarray]:
-        """Mean over the samples, and its gradient."""
+        """Weighted mean of the loss over the samples, and its gradient."""
         total, count = 0.0, float(sum(batch.weights.sum() for batch in batches))
         for parameter in self.parameters:
             parameter.grad = None
@@ -241,5 +251,5 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def read_train_config(mapping: dict, where: str = "train") -> TrainConfig:
-    """A configuration from a mapping. Raises `ConfigError`."""
+    """Read a configuration from a mapping. Raises `ConfigError`."""
     return from_mapping(TrainConfig, mapping, where)

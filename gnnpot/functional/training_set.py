@@ -1,4 +1,4 @@
-"""Samples as batches: crystals of one symmetry and shape of cell share their matrices.
+"""Batches of samples; crystals with the same symmetry and shape of the cell share their matrices.
 
 Example::
 
@@ -22,42 +22,47 @@ from gnnpot.functional.space import FourierSpace, Space, integral
 from gnnpot.functional.symmetry import Symmetry
 from gnnpot.units import BOHR
 
-#: irreducible points above which a crystal is treated by FFT
+#: number of irreducible points above which FFTs are used
 LARGEST_BASIS = 1700
-#: samples in a batch
+#: largest number of samples in a batch
 LARGEST_BATCH = 16
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples in one `Space`: densities, potentials without a constant `[B, n]`, T, electrons, weights `[B]`."""
+    """Samples in one `Space`."""
 
     space: Space
-    density: Tensor
-    potential: Tensor
-    kinetic: Tensor
-    electrons: Tensor
-    weights: Tensor
+    density: Tensor  #: `[B, n]`
+    potential: Tensor  #: `[B, n]` dT/drho, with a mean over the electrons of zero
+    kinetic: Tensor  #: `[B]` T, Ha
+    electrons: Tensor  #: `[B]` numbers of electrons
+    weights: Tensor  #: `[B]` weights of the samples
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Of the parts of the loss; `softness` (1/bohr)² is where the density's response falls off."""
+    """Weights of the parts of the loss."""
 
     density: float = 1.0
     potential: float = 0.03
     energy: float = 200.0
-    softness: float = 0.8
+    softness: float = 0.8  #: value of g² at which the response of the density decays, (1/bohr)²
 
 
 def make_batches(
     samples: Sequence[Sample], triple_weight: float = 0.3, inner: torch.dtype = torch.float64
 ) -> list[Batch]:
-    """Batches of samples, networks in precision `inner`; non-interacting samples have `triple_weight`.
+    """Group samples into batches.
+
+    Args:
+        samples: Samples.
+        triple_weight: Weight of non-interacting samples; that of others is 1.
+        inner: Precision inside networks.
 
     Raises:
-        DataError: if there are no samples.
+        DataError: There are no samples.
     """
     if not samples:
         raise DataError("there are no samples to learn from; run gnnpot functional data first")
@@ -80,10 +85,14 @@ def make_batches(
 
 
 def batch_loss(functional: Functional, batch: Batch, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum over the samples of their weighted losses, differentiable, and its parts (means of the samples).
+    """Loss of a batch.
 
-    With dv the error of dT/drho, its mean over the electrons taken off, and a the modes of √rho dv: what the density's
-    error would be in linear response, Σ a²/(1 + g²/softness)² / N, the potential's, Σ a² / N, and ((T - T_KS)/N)².
+    Let dv be the error of dT/drho minus its mean over the electrons, and a the modes of √rho dv. The parts are the
+    error of the density estimated by linear response, Σ a²/(1 + g²/softness)² / N; that of the potential, Σ a² / N; and
+    that of the energy, ((T - T_KS)/N)².
+
+    Returns:
+        Weighted sum of the losses of the samples, differentiable, and the parts by name, `[B]`.
     """
     space, density = batch.space, batch.density
     energy, potential = kinetic(functional, density, space, create_graph=True)
@@ -123,5 +132,5 @@ def _batch(members: list[Sample], basis: ReducedBasis | None, triple_weight: flo
 
 
 def floor_of_batch(batch: Batch) -> Tensor:
-    """T - T_vW of the samples (Ha): what a functional has to learn; negative ones are not possible."""
+    """T - T_vW of the samples, `[B]` (Ha), which a functional has to learn; exact values are not negative."""
     return batch.kinetic - integral(batch.space, von_weizsacker(batch.density.detach(), batch.space))
