@@ -105,13 +105,9 @@ def solve(
     double precision for the last steps (often one) and the result.
 
     Args:
-        atoms: Structure.
-        functional: Kinetic energy functional.
-        settings: Settings of the minimisation.
         start: Initial density on the grid. By default, a superposition of Gaussians at the atoms; for learned
             functionals, whose steps cost more, the Wang-Teter density.
-        basis: Matrices for the symmetry of the crystal (`symmetric_basis`), to solve on irreducible points; by default,
-            FFTs are used.
+        basis: Matrices (`symmetric_basis`) to solve on irreducible points; by default, FFTs are used.
         report: Called with the step, the energy (Ha) and its expected decrease (Ha/atom).
 
     Raises:
