@@ -330,7 +330,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.keep == "last" and self.patience is not None:
-            raise ValueError("patience: the weights that it waits for are not kept; leave it out, or keep the best")
+            raise ValueError("patience: has no effect with keep=last; leave it out, or set keep=best")
         if self.schedule.horizon == "time" and self.max_minutes is None:
             raise ValueError("schedule.horizon: 'time' needs max_minutes")
 

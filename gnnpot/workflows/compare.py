@@ -153,7 +153,7 @@ def compare(
     names = list(only or (*SHORT, *SCRATCH))
     for name in names:
         if name not in (*SHORT, *SCRATCH):
-            raise ConfigError(f"--only {name}: is nothing that can be compared; {suggest(name, (*SHORT, *SCRATCH))}")
+            raise ConfigError(f"--only {name}: is not a candidate; {suggest(name, (*SHORT, *SCRATCH))}")
     configs = {n: configure(n) for n in sorted(set(counts), key=lambda n: (n is None, n))}
     plan = [(name, n) for n in configs for name in names]
     results: list[Result] = []

@@ -197,7 +197,7 @@ def test_the_last_weights_are_kept_if_asked_for(config, uninterrupted, tmp_path)
     state = torch.load(config.run / "last.ckpt", weights_only=True)["gnnpot"]["ema"]["weights"]
     for name, value in state.items():
         assert torch.equal(potential.state_dict()[name], value), name
-    with pytest.raises(ValueError, match="patience: the weights that it waits for"):
+    with pytest.raises(ValueError, match="patience: has no effect with keep=last"):
         replace(last, patience=3)
 
 

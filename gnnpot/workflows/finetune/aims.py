@@ -56,8 +56,8 @@ def choose_aim(aim: str | None, given: Mapping[str, Any]) -> Aim:
         raise ConfigError(f"--for {aim}: is no aim; {suggest(aim, AIMS)}")
     if aim == "this-system" and not moves_all:
         raise ConfigError(
-            f"--for this-system: moves every weight and replays nothing, the strategy '{kind}' or its replay does not; "
-            "leave one of the two out"
+            f"--for this-system: trains all weights without replay, which the strategy '{kind}' or its replay "
+            "contradicts; leave one of the two out"
         )
     return aim
 

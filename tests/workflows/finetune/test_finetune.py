@@ -147,7 +147,7 @@ def test_the_aim_decides_the_optimiser(start, shifted, tmp_path):
     careful = read("7net-0", overrides=["optimizer.name=adamw"])
     assert careful.optimizer.lr == 1e-3 and careful.strategy.decay < 1
     assert read("7net-0", overrides=["optimizer.lr=0.015"]).optimizer.lr == 0.015
-    with pytest.raises(ConfigError, match="--for this-system: moves every weight.*'lora'"):
+    with pytest.raises(ConfigError, match="--for this-system: trains all weights.*'lora'"):
         read("7net-0", "this-system", "lora")
     with pytest.raises(ConfigError, match="is no aim; did you mean 'general'"):
         read("7net-0", "generel")
