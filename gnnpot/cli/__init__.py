@@ -1,10 +1,18 @@
 """The command line: `gnnpot …`.
 
-Exit status, of every command: 0, done; 1, a `GnnpotError`, printed as one sentence; 2, the command line is wrong (an
-unknown option, a value out of range); 3, the work was done and something in it does not hold (`check`,
-relaxations that did not converge); 130, interrupted by Ctrl-C;
-143, by SIGTERM. Results go to the standard output, everything else to the standard error; `--json` prints one JSON
-value. Tab completion: `gnnpot --install-completion`.
+Exit statuses of all commands:
+
+| status | meaning                                                                                           |
+|--------|---------------------------------------------------------------------------------------------------|
+| 0      | success                                                                                           |
+| 1      | a `GnnpotError`, printed as one sentence                                                          |
+| 2      | error in the command line: an unknown option, or a value out of range                             |
+| 3      | the command finished, but a check failed, a structure failed, or a relaxation did not converge    |
+| 130    | interrupted by Ctrl-C                                                                             |
+| 143    | terminated by SIGTERM                                                                             |
+
+Results are written to the standard output, everything else to the standard error. `--json` prints one JSON value. Tab
+completion: `gnnpot --install-completion`.
 """
 
 import logging
@@ -69,7 +77,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more log messages."),
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
@@ -81,7 +89,7 @@ def _options(
 
 
 class _Formatter(logging.Formatter):
-    """A line of the log, of what is printable."""
+    """Formatter of log lines; control characters are shown as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

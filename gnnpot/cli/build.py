@@ -1,4 +1,4 @@
-"""`gnnpot build`, structures from a sentence, and `gnnpot mcp`, the same for assistants."""
+"""`gnnpot build` builds structures from a sentence; `gnnpot mcp` serves the same to AI assistants."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -31,18 +31,18 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    text: Annotated[list[str] | None, typer.Argument(help="A sentence; further ones change what is there.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file in a format of ASE.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe (JSON) in place of the first sentence.")] = None,
-    save_recipe: Annotated[Path | None, typer.Option(help="Write the recipe (JSON).")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the recipe in words and build nothing.")] = False,
-    language: Annotated[Language | None, typer.Option(help="Of messages; default: that of the sentence.")] = None,
+    text: Annotated[list[str] | None, typer.Argument(help="Description; more sentences modify the structure.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file in any format of ASE.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe (JSON) instead of a first sentence.")] = None,
+    save_recipe: Annotated[Path | None, typer.Option(help="Write the recipe to this file (JSON).")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Describe the recipe in words; build nothing.")] = False,
+    language: Annotated[Language | None, typer.Option(help="Language of messages; default: the sentence's.")] = None,
     llm: Annotated[bool, typer.Option("--llm", help="Read the sentence with a language model (GNNPOT_LLM_…).")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a language model's recipe is run.")] = False,
-    relax: Annotated[str | None, typer.Option(help="Relax with this potential (positions only).")] = None,
-    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps of the relaxation.")] = 500,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run a language model's recipe without confirmation.")] = False,
+    relax: Annotated[str | None, typer.Option(help="Relax the positions (not the cell) with this potential.")] = None,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="Largest force (eV/Å) of the relaxed structure.")] = 0.05,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="Maximum number of steps of the relaxation.")] = 500,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build a structure from a sentence in English or Japanese.
@@ -51,7 +51,8 @@ def build(
 
     Example: gnnpot build "rutile TiO2 2x2x3" "now replace 10 % of the Ti by V" --relax gnnpot-1 -o doped.cif
 
-    What the sentence leaves open is chosen and said. What is not understood is underlined, and nothing is built.
+    Parameters that are left open are chosen and reported. If words are not understood, they are underlined, and nothing
+    is built.
     """
     from gnnpot.builder import execute, summary
     from gnnpot.builder import explain as in_words
@@ -91,7 +92,7 @@ def build(
 
 
 def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int, console: Console) -> "Atoms":
-    """The structure with its positions relaxed, with a live line."""
+    """Relax the positions, and show the progress on one line."""
     from gnnpot.cli.common import open_calculator
     from gnnpot.cli.live import relax_line
     from gnnpot.engines.relax import RelaxConfig, relax
@@ -107,7 +108,7 @@ def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int, console: Conso
 
 
 def _recipe(text: list[str], path: Path | None, language: str | None, llm: bool) -> "tuple[Recipe, list[str]]":
-    """The recipe of a file and of sentences, and notes on how they were read."""
+    """Return the recipe given by a file and sentences, and notes on how the sentences were interpreted."""
     from gnnpot.builder import load_recipe, read
     from gnnpot.errors import BuilderError
 
@@ -136,7 +137,7 @@ def _recipe(text: list[str], path: Path | None, language: str | None, llm: bool)
 
 
 def _underline(sentence: str, reading: "Reading") -> None:
-    """The sentence with what was not understood underlined."""
+    """Print the sentence, with the parts that were not understood underlined."""
     if not reading.spans:
         return
     parts: list[str | tuple[str, str]] = []
@@ -149,7 +150,7 @@ def _underline(sentence: str, reading: "Reading") -> None:
 
 
 def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
-    """Formula, cell, what was chosen, warnings."""
+    """Print the formula, cell, chosen parameters and warnings."""
     from gnnpot.builder import summary
 
     found = summary(result)
@@ -177,11 +178,13 @@ def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
 
 
 def mcp(
-    folder: Annotated[Path, typer.Option(help="The only folder that is read and written.")] = Path("gnnpot-structures"),
-    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
-    seconds: Annotated[float, POSITIVE, typer.Option(help="The longest relaxation or run.")] = 120.0,
+    folder: Annotated[Path, typer.Option(help="Working folder; no other is read or written.")] = Path(
+        "gnnpot-structures"
+    ),
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
+    seconds: Annotated[float, POSITIVE, typer.Option(help="Time limit of a relaxation or dynamics run (s).")] = 120.0,
 ) -> None:
-    """Serve building, relaxation and dynamics to assistants (Model Context Protocol, over stdio).
+    """Serve building, relaxation and dynamics to AI assistants (Model Context Protocol over stdio).
 
     Example: gnnpot mcp --folder structures
     """

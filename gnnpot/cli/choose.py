@@ -1,4 +1,4 @@
-"""`gnnpot data choose`: of many structures, the few to be labelled."""
+"""`gnnpot data choose`: select representative structures to be labelled."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,28 +15,30 @@ from gnnpot.errors import DataError
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
+    """Add the command to `app`."""
     app.command()(choose)
 
 
 def choose(
     structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
-    count: Annotated[int, WHOLE_FROM_1, typer.Option("--count", "-n", help="How many are chosen.")],
+    count: Annotated[int, WHOLE_FROM_1, typer.Option("--count", "-n", help="Number of structures to choose.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another of ASE's for many.")
+        Path,
+        typer.Option("--output", "-o", help="Output file: .extxyz, .traj or another multi-structure format of ASE."),
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the structures whose atoms are like those of all: those to label where only a few can be.
+    """Choose representative structures, to be labelled if labels are affordable for only a few.
 
     Example: gnnpot data choose md.traj -n 20 -o to-label.extxyz
 
-    The most telling comes first, with its place among all as 'chosen'. The column 'distance' says how far an atom is
-    from the nearest one like it in the structures up to there: once it hardly falls, more tell little. Labels are not
-    looked at, nor written: to train on a few of labelled frames, add '--set data.frames=20 --set
-    data.choose=representative' to gnnpot finetune or gnnpot train.
+    The most representative structure comes first; its index in the input is stored as 'chosen'. The column 'distance'
+    is the mean distance, in descriptor space, of the atoms of all structures from the nearest atom of the same element
+    in the structures chosen so far. Once it hardly decreases, further structures add little. Labels are neither used
+    nor written. To train on a few of many labelled frames, add '--set data.frames=20 --set data.choose=representative'
+    to gnnpot finetune or gnnpot train.
     """
     from ase.io import write
 
@@ -71,7 +73,7 @@ def choose(
 
 
 def _format(output: Path) -> str:
-    """ASE's name of the format; raises `DataError` if that is none of many structures."""
+    """ASE's name of the output format; raises `DataError` if it can't hold several structures."""
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     try:

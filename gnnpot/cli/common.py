@@ -1,6 +1,6 @@
-"""What several commands share: reading a structure, opening a calculator, progress of downloads.
+"""Functions shared by the commands: reading a structure, opening a calculator, showing progress.
 
-What takes long to import is imported where it is needed, so that `--help` answers at once.
+Modules that are slow to import are imported inside functions, so that `--help` is fast.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gnnpot.hub.opening import OpenedPotential
 
 
-#: is said of a run that an earlier call has finished
+#: printed if an earlier call has finished the run
 ENDED = "This run has ended before and is shown as it was; --fresh begins it again."
 
 
@@ -37,14 +37,14 @@ class Precision(StrEnum):
 
 
 def read_structure(path: Path, index: int = -1) -> "Atoms":
-    """One structure of a file in any format that ASE reads."""
+    """Read one structure of a file in any format that ASE reads."""
     from gnnpot.data import structure_files
 
     return structure_files.read_structure(path, index)
 
 
 def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
-    """A calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
+    """Return a calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
     module, _, name = model.partition(":")
     if name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return _foreign_calculator(module, name)
@@ -58,7 +58,7 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
 
 
 def open_model(model: str) -> "OpenedPotential":
-    """A gnnpot model (name or path), its card and its folder; a published potential is fetched first, with a bar."""
+    """Open a gnnpot model (name or path); a published potential is downloaded first, with a progress bar."""
     from gnnpot.hub.opening import open_potential
 
     with download_progress() as report:
@@ -66,9 +66,9 @@ def open_model(model: str) -> "OpenedPotential":
 
 
 def beside(source: Path, ending: str) -> Path:
-    """The default name of an output: that of the source with another ending, in the source's folder.
+    """Default path of an output: the source's name with another ending, in the source's folder.
 
-    Raises `DataError` if the source has no name, as `.` and the empty string.
+    Raises `DataError` if the source has no file name, as for `.` and the empty string.
     """
     if source.name in ("", ".."):
         raise DataError(f"'{source}': is no ordinary file; give the path of a file")
@@ -76,14 +76,19 @@ def beside(source: Path, ending: str) -> Path:
 
 
 def written_at(model: Path) -> int | None:
-    """When a checkpoint was written, ns; `None` if it is not there."""
+    """Modification time (ns) of a checkpoint; `None` if it does not exist."""
     with contextlib.suppress(OSError):
         return (model / "card.json").stat().st_mtime_ns
     return None
 
 
 def count_bar(quiet: bool, speed_estimate_period: float = 30.0) -> "Progress":
-    """A bar of what is done of how many, with the time that is left, by the speed of the last seconds."""
+    """Progress bar with the count done, the total, and the time left from the rate of the last seconds.
+
+    Args:
+        quiet: Draw nothing.
+        speed_estimate_period: Time over which the rate is averaged, s.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -102,7 +107,7 @@ def count_bar(quiet: bool, speed_estimate_period: float = 30.0) -> "Progress":
 
 @contextlib.contextmanager
 def compilation_progress() -> Iterator[None]:
-    """A line on the terminal for the kernel that is being compiled; elsewhere, a sentence before the first one."""
+    """Show the kernel that is being compiled: a status line on a terminal, otherwise one message before the first."""
     from gnnpot.compiler.events import compilation_events
 
     console, started = Console(stderr=True), []
@@ -125,7 +130,7 @@ def compilation_progress() -> Iterator[None]:
 
 @contextlib.contextmanager
 def download_progress() -> "Iterator[Report]":
-    """A bar for each file that is reported, with the time that is left."""
+    """Show a progress bar with the time left for each file that is downloaded."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("left"), TimeRemainingColumn()
@@ -165,18 +170,18 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
 
 
 def _required(found: Callable[..., object]) -> str:
-    """The arguments without which a class or function can't be called, with commas."""
+    """Names of the required arguments of a class or function, separated by commas."""
     try:
         parameters = inspect.signature(found).parameters.values()
     except ValueError:
-        # of some that are written in C
+        # some callables written in C have no signature
         return ""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return ", ".join(p.name for p in parameters if p.default is p.empty and p.kind not in variadic)
 
 
 def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
-    """Let the exceptions of another package's calculator be `DataError`s, which say what could not be computed."""
+    """Make a calculator of another package raise `DataError`, whose message says what could not be computed."""
     from ase.calculators.calculator import PropertyNotImplementedError
 
     kind: Any = type(calculator)
@@ -195,12 +200,12 @@ def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
                 f"{name}: can't compute {formula} ({reason}); give a structure that it knows, or another calculator"
             ) from None
 
-    # of the class, so that copies of the calculator calculate into their own results
+    # the class is replaced, not the method of the instance: copies of the calculator write to their own results
     calculator.__class__ = type(kind.__name__, (kind,), {"calculate": calculate, "__module__": kind.__module__})
 
 
 def chosen_device(device: str | None) -> "torch.device | None":
-    """The device of `--device`; raises `ConfigError` if it can't be used here."""
+    """Return the device given by `--device`; raises `ConfigError` if it can't be used on this machine."""
     from gnnpot.torch_modes import as_device
 
     try:

@@ -1,4 +1,4 @@
-"""`gnnpot conductivity`."""
+"""`gnnpot conductivity`: ionic conductivity from molecular dynamics."""
 
 import inspect
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MakeCalculator:
-    """Opens a model in another process."""
+    """Picklable function that opens the model, for use in other processes."""
 
     model: str
     device: str | None = None
@@ -37,10 +37,10 @@ class MakeCalculator:
 
 
 class _Command(TyperCommand):
-    """A command whose `--temperatures` takes the numbers that follow it, as many as there are."""
+    """Command whose option `--temperatures` takes any number of values, separated by spaces."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As of every command."""
+        """Join the values of `--temperatures` into one word before parsing."""
         return super().parse_args(ctx, _joined(args, ("--temperatures", "-T")))
 
 
@@ -50,71 +50,71 @@ def register(app: typer.Typer) -> None:
 
 
 def conductivity(
-    structure: Annotated[Path | None, typer.Argument(help="A crystal in any format that ASE reads.")] = None,
+    structure: Annotated[Path | None, typer.Argument(help="Crystal structure in any format that ASE reads.")] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ] = DEFAULT,
-    ion: Annotated[str, typer.Option(help="Element that moves.")] = "Li",
+    ion: Annotated[str, typer.Option(help="Element of the mobile ion.")] = "Li",
     charge: Annotated[
         float | None,
         NOT_ZERO,
-        typer.Option(help="Charge of the ion in elementary charges; default: 1 for ions of one charge, such as Li."),
+        typer.Option(help="Charge of the ion (e); default: 1, for ions that carry one charge, such as Li."),
     ] = None,
     temperatures: Annotated[
-        str, typer.Option("--temperatures", "-T", help="K, one or more, as 500 650 800.")
+        str, typer.Option("--temperatures", "-T", help="One or more temperatures (K), as 500 650 800.")
     ] = "500,650,800",
     trajectory: Annotated[
         list[Path] | None,
-        typer.Option(help="Only analyse: a trajectory of each temperature, in their order. May be repeated."),
+        typer.Option(help="Analyse this trajectory instead of simulating; repeat it for each temperature, in order."),
     ] = None,
     frame_time: Annotated[
-        float | None, POSITIVE, typer.Option(help="fs between frames of a trajectory that does not say.")
+        float | None, POSITIVE, typer.Option(help="Time (fs) between the frames of --trajectory.")
     ] = None,
-    supercell: Annotated[str | None, typer.Option(help="As 4x4x2; default: heights of at least 12 Å.")] = None,
-    volume: Annotated[str, typer.Option(help="given: that of the structure; npt: the mean one at 0 GPa.")] = "given",
-    production: Annotated[float, POSITIVE, typer.Option(help="ps at each temperature; more continues a run.")] = 100.0,
-    equilibration: Annotated[float, NOT_NEGATIVE, typer.Option(help="ps before that.")] = 10.0,
-    timestep: Annotated[float, POSITIVE, typer.Option(help="fs.")] = 2.0,
-    interval: Annotated[float, POSITIVE, typer.Option(help="fs between frames.")] = 100.0,
-    jump_length: Annotated[
-        float, POSITIVE, typer.Option(help="Å, about the distance between neighbouring sites.")
-    ] = 3.0,
+    supercell: Annotated[str | None, typer.Option(help="Supercell, as 4x4x2; default: heights ≥ 12 Å.")] = None,
+    volume: Annotated[str, typer.Option(help="Cell: given (as in the file) or npt (mean at 0 GPa).")] = "given",
+    production: Annotated[
+        float, POSITIVE, typer.Option(help="Production time (ps) per temperature; a larger value extends a run.")
+    ] = 100.0,
+    equilibration: Annotated[float, NOT_NEGATIVE, typer.Option(help="Equilibration (ps) before production.")] = 10.0,
+    timestep: Annotated[float, POSITIVE, typer.Option(help="Time step (fs).")] = 2.0,
+    interval: Annotated[float, POSITIVE, typer.Option(help="Time (fs) between frames.")] = 100.0,
+    jump_length: Annotated[float, POSITIVE, typer.Option(help="Typical distance (Å) between sites.")] = 3.0,
     fit_from: Annotated[
         float | None,
         POSITIVE,
-        typer.Option(help="ps, where the fits begin; default: where ions have left their sites."),
+        typer.Option(help="Shortest lag (ps) of the fits; default: where the ions have left their sites."),
     ] = None,
     discard: Annotated[
-        float, NOT_NEGATIVE, typer.Option(help="ps at the start of the production that the analysis leaves out.")
+        float, NOT_NEGATIVE, typer.Option(help="Initial production time (ps) that is excluded from the analysis.")
     ] = 0.0,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of the starting velocities and thermostats.")] = 0,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
     processes: Annotated[
         int | None,
         WHOLE_FROM_1,
-        typer.Option("--processes", "-p", help="Temperatures side by side, which share the cores; default: all."),
+        typer.Option("--processes", "-p", help="Number of temperatures in parallel, sharing the cores; default: all."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-conductivity.")
     ] = None,
-    index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    index: Annotated[int, typer.Option(help="Index of the structure in the file; -1 is the last.")] = -1,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live lines.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a crystal at several temperatures, and find the conductivity of an ion with honest intervals.
+    """Compute the ionic conductivity of a crystal by molecular dynamics, with 95 % intervals.
 
     Example: gnnpot conductivity POSCAR -m my-model --ion Li --temperatures 350 400 500 650 800 --production 1000
 
     Example: gnnpot conductivity --trajectory run.traj --ion Li --temperatures 600
 
-    Stopped at any time, the same command continues. The report is an HTML file beside JSON and PNG.
+    An interrupted run is resumed by the same command. The report is written as HTML, JSON and PNG.
     """
     _conduct(locals())
 
 
 def _conduct(given: dict[str, Any]) -> None:
-    """The command, of its options by name."""
+    """Run the command with the options `given`, by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
     kelvin = _numbers(given["temperatures"], "--temperatures")
     analysis = {name: given[name] for name in ("jump_length", "fit_from", "discard", "seed")}
@@ -166,7 +166,7 @@ def _refuse_unused(given: dict[str, Any]) -> None:
 
 
 def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
-    """Fail before processes are started; a published potential is fetched here, once."""
+    """Open the model once before processes start: errors appear early, a published potential is downloaded once."""
     from gnnpot.engines.calculator import Calculator
     from gnnpot.models.base import check_elements
 
@@ -181,7 +181,7 @@ def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
 
 
 def _check_report(folder: Path) -> None:
-    """Refuse a folder with files that are none of a report's."""
+    """Raise an error if the folder has files that are not part of a report."""
     from gnnpot.properties.conductivity.report import NAMES
     from gnnpot.runs.guard import check_report_folder
 
@@ -242,17 +242,17 @@ def _show(study: "Study", path: Path) -> None:
 
 
 def _joined(words: list[str], options: tuple[str, ...]) -> list[str]:
-    """The words of a command line, in which the numbers after one of `options` are one word: its value."""
+    """Join the numbers that follow one of `options` on a command line into one word, the value of the option."""
     end = words.index("--") if "--" in words else len(words)
     found: list[str] = []
-    # whether the last word of `found` is such an option, and whether it is one's value, all of numbers
+    # named: the last word of `found` is one of `options`; valued: it is a value of one, made of numbers
     named = valued = False
     for word in words[:end]:
         numbers = _is_numbers(word)
         if valued and numbers:
             found[-1] += f" {word}"
         else:
-            # as --temperatures=350 400
+            # for example --temperatures=350 400
             attached = word.startswith(tuple(f"{name}=" for name in options if name.startswith("--")))
             valued = attached or (named and numbers)
             found.append(word)

@@ -1,4 +1,4 @@
-"""`gnnpot data`: convert files to stores, look at them, split them."""
+"""`gnnpot data`: convert files to stores, show their contents, split them."""
 
 import math
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gnnpot.data.splits import Split
     from gnnpot.data.store import FrameStore
 
-#: what readers and stores know, written out so that `--help` needs none of them; a test compares
+#: copies of the names in the readers and stores, so that `--help` need not import them; a test compares both
 FORMATS = ("ase-db", "ase-lmdb", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
 CONVENTIONS = ("ase", "vasp-kbar", "gpa", "virial", "lammps", "espresso")
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
@@ -33,15 +33,15 @@ FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is_help=True)
 app.command("order")(order)
 
-_KEY = "Its key in the file; '' to read none; by default the usual names."
+_KEY = "Key of this label in the file; '': do not read it; default: the usual names."
 _STRESS = (
-    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, as 'gpa:tension:xx yy zz xy yz zx'."
+    f"Stress convention of the file: {', '.join(CONVENTIONS)}, or unit:sign:order, as 'gpa:tension:xx yy zz xy yz zx'."
 )
-_MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
-_OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
+_MATERIAL = "Key of the material, which splits keep in one part; or 'formula', or 'frame'."
+_OPTION = "Additional option of the format's reader, as unconverged=keep. May be repeated."
 
 FormatOption = Annotated[
-    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}, or of a plug-in; default: found.")
+    str | None, typer.Option(help=f"Format: {', '.join(FORMATS)}, or one of a plug-in; default: detected.")
 ]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
@@ -68,8 +68,8 @@ class By(StrEnum):
 
 @app.command()
 def convert(
-    inputs: Annotated[list[Path], typer.Argument(help="Files (or DeepMD folders) of frames, all of one convention.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Files (or DeepMD folders) of frames, in one convention.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store.")],
     format: FormatOption = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -77,19 +77,19 @@ def convert(
     magmoms_key: MagmomsKey = None,
     stress: StressOption = None,
     material_key: Annotated[str | None, typer.Option(help=_MATERIAL)] = None,
-    code: Annotated[str, typer.Option(help="Program and version, where the file does not say.")] = "",
-    functional: Annotated[str, typer.Option(help="Functional, where the file does not say.")] = "",
-    source: Annotated[str, typer.Option(help="Where the data come from, in your words, for the manifest.")] = "",
+    code: Annotated[str, typer.Option(help="DFT code and version, if the file does not contain them.")] = "",
+    functional: Annotated[str, typer.Option(help="Functional, if the file does not contain it.")] = "",
+    source: Annotated[str, typer.Option(help="Origin of the data for the manifest; default: file names.")] = "",
     option: ReaderOption = None,
-    bad_frames: Annotated[
-        BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")
-    ] = BadFrames.stop,
+    bad_frames: Annotated[BadFrames, typer.Option(help="Stop at an invalid frame, or skip it.")] = BadFrames.stop,
     shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
-    check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check-stress/--no-check-stress", help="Check sign and unit of stresses by energies.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing store.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert files to a store: checked frames on disk, with a manifest.
+    """Convert files to a store of validated frames with a manifest.
 
     Example: gnnpot data convert Cu_train.extxyz.gz Cu_test.extxyz.gz -o cu.store --functional PBE
 
@@ -138,10 +138,12 @@ def info(
     magmoms_key: MagmomsKey = None,
     stress: StressOption = None,
     option: ReaderOption = None,
-    ranges: Annotated[bool, typer.Option("--ranges/--no-ranges", help="Read all frames for the ranges.")] = True,
+    ranges: Annotated[
+        bool, typer.Option("--ranges/--no-ranges", help="Read all frames and show the ranges of values.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Counts, elements, labels and ranges of a store or a file; bad frames of a file are counted, not refused.
+    """Show counts, elements, labels and ranges of a store or a file. Bad frames of a file are counted.
 
     Example: gnnpot data info cu.store
 
@@ -189,21 +191,25 @@ def info(
 
 @app.command()
 def split(
-    store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file (JSON).")],
     by: Annotated[
-        By, typer.Option(help="What is kept together; frame: nothing; source: official files.")
+        By, typer.Option(help="Unit of the split: material, frame, or source (the published files).")
     ] = By.material,
-    fractions: Annotated[str, typer.Option(help="Parts and their sizes.")] = ",".join(
+    fractions: Annotated[str, typer.Option(help="Names and fractions of the parts.")] = ",".join(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),
-    part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
-    validation: Annotated[float, SHARE, typer.Option(help="With --by source: fraction of train.")] = 0.0,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Another seed draws other materials.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    part: Annotated[
+        list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test. May be repeated.")
+    ] = None,
+    validation: Annotated[
+        float, SHARE, typer.Option(help="With --by source: fraction of train that is used for validation.")
+    ] = 0.0,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of the random split.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a store into parts that share no material, and save that.
+    """Split a store into parts that share no material, and write the split to a file.
 
     Example: gnnpot data split mp.store -o split.json --fractions train=0.9,validation=0.05,test=0.05
 
@@ -239,7 +245,7 @@ def split(
 
 
 def _reader_options(more: list[str] | None, **options: str | None) -> dict[str, str]:
-    """Options that were given; those with an empty default count as not given if empty."""
+    """Return the options that were given. An empty value counts as given only for label keys."""
     given = {k: v for k, v in options.items() if v is not None and (v or k.endswith("_key"))}
     return given | _pairs(more or [], "--option")
 
@@ -267,7 +273,7 @@ def _number(text: str, option: str) -> float:
 
 @contextmanager
 def _counted(frames: "Iterable[Frame]", verb: str) -> "Iterator[Iterator[Frame]]":
-    """The frames, with a count and a rate on the terminal while they pass."""
+    """Yield the frames, and show their count and rate on the terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -289,7 +295,7 @@ def _counted(frames: "Iterable[Frame]", verb: str) -> "Iterator[Iterator[Frame]]
 
 
 def manifest_table(manifest: "Manifest", name: str) -> Table:
-    """The contents of a store as a table."""
+    """Return the contents of a store as a table."""
     table = Table("", name, box=SIMPLE_HEAD, show_header=True)
     table.add_row("frames", f"{manifest.frames}")
     table.add_row("atoms", f"{manifest.atoms}")
@@ -321,7 +327,7 @@ def _split_table(store: "FrameStore", made: "Split", name: str) -> Table:
 
 
 class _Ranges:
-    """Least, mean and largest of what frames hold."""
+    """Minimum, mean and maximum of quantities of frames."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -358,7 +364,7 @@ class _Ranges:
         self._rows[name] = [min(low, value), max(high, value), total + value, count + 1]
 
     def mapping(self) -> dict[str, dict[str, float]]:
-        """Least, mean and largest by quantity."""
+        """Minimum, mean and maximum of each quantity."""
         return {
             name: {"least": low, "mean": total / count, "largest": high}
             for name, (low, high, total, count) in self._rows.items()

@@ -1,4 +1,4 @@
-"""`gnnpot distil`."""
+"""`gnnpot distil`: train a fast student potential on labels of a teacher."""
 
 import functools
 from pathlib import Path
@@ -33,50 +33,49 @@ def distil_command(
     teacher: Annotated[
         str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ],
-    structures: Annotated[list[Path], typer.Argument(help="Where to start: files of structures, or stores.")],
-    student: Annotated[
-        str | None, typer.Option(help="hdnnp, m3gnet, chgnet, sevennet or nequix; default: hdnnp, or that of --config.")
-    ] = None,
+    structures: Annotated[list[Path], typer.Argument(help="Initial structures: files or stores.")],
+    student: Annotated[str | None, typer.Option(help="hdnnp (default), m3gnet, chgnet, sevennet or nequix.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/TEACHER-STUDENT.")
+        Path | None, typer.Option("--output", "-o", help="Folder; default: runs/TEACHER-STUDENT.")
     ] = None,
-    test: Annotated[
-        list[Path] | None, typer.Option(help="Labelled frames that teacher and student are compared on at the end.")
-    ] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="Frames for the errors of teacher and student.")] = None,
     temperature: Annotated[
         list[float] | None,
         POSITIVE,
-        typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000."),
+        typer.Option(help="Temperature (K) of the students' dynamics. May be repeated. Default: 300, 600, 1000."),
     ] = None,
     minutes: Annotated[
-        float | None, POSITIVE, typer.Option(help="Wall time of the whole, in place of numbers of steps.")
+        float | None, POSITIVE, typer.Option(help="Total wall time (min), in place of step counts.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; distil.yaml of a run has all."),
+        typer.Option(
+            "--set",
+            help="Override an option, as key.key=value. May be repeated. All options are in distil.yaml of a run.",
+        ),
     ] = None,
-    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="That label side by side.")] = 1,
-    device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
+    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Labelling processes.")] = 1,
+    device: Annotated[str | None, typer.Option(help="Device of the teacher: cpu, cuda, …; default: its own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume an interrupted run, or start it again.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a small, fast student learn a system from a teacher, on the frames that the student's own dynamics lead to.
+    """Train a small, fast student potential on labels of a teacher, on frames sampled by the student's own dynamics.
 
     Example: gnnpot distil 7net-0 my-structures.extxyz.gz --student hdnnp --minutes 60
 
     Example: gnnpot distil runs/finetuned/model frames.extxyz.gz --temperature 300 --temperature 900 --test dft.extxyz
 
-    The same command resumes a distillation that was stopped or killed.
+    An interrupted distillation is resumed by the same command.
     """
     from gnnpot.workflows.distil import read_distil_config
 
     path = Path(teacher)
-    # runs/mine/model: the run's name says more
+    # for runs/mine/model, the name of the run is more informative
     name = (path.parent if path.name == "model" else path).name.rpartition(":")[2]
     run = output or Path("runs") / f"{name}-{student or 'student'}"
     overrides = [] if minutes is None else [f"max_minutes={minutes}"]
@@ -120,10 +119,10 @@ def _distil(
 
 
 def _rounds_table(rows: "Sequence[tuple[str, ...]]") -> "Table":
-    """The columns that a terminal of 80 has room for; the report has all."""
+    """Table of the columns that fit into 80 characters; the report has all columns."""
     kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
     head, *rest = [tuple(row[k] for k in kept) for row in rows]
-    # one word a line: left to itself, the table breaks lines within words
+    # one word per line: the table would otherwise break lines within words
     table = to_table([tuple(text.replace("-", "- ").replace(" ", "\n") for text in head), *rest], "Rounds")
     table.show_edge = table.pad_edge = False
     table.collapse_padding = True

@@ -1,8 +1,8 @@
-"""Domains of the options of the command line: those of `gnnpot.domains`, written beside the option.
+"""Domain checks of command-line options, annotated with the domains of `gnnpot.domains`.
 
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps to take.")] = 500
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="Maximum number of steps.")] = 500
 
-A value outside is an error of the command line (exit status 2), as a word in place of a number is.
+A value outside the domain is an error in the command line (exit status 2), like a value of the wrong type.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from gnnpot.domains import FINITE, Domain
 
 
 def check_domains(app: typer.Typer) -> None:
-    """Let every numeric option of every command be checked; a float without a domain must be finite."""
+    """Add domain checks to all numeric options of all commands; a float without a domain must be finite."""
     for command in commands(app):
         hints = get_type_hints(command, include_extras=True)
         for name in inspect.signature(command).parameters:
@@ -32,7 +32,7 @@ def check_domains(app: typer.Typer) -> None:
 
 
 def commands(app: typer.Typer) -> Iterator[Callable[..., Any]]:
-    """The functions of an application's commands."""
+    """Iterate over the functions of all commands of an application."""
     yield from (command.callback for command in app.registered_commands if command.callback is not None)
     for group in app.registered_groups:
         if group.typer_instance is not None:

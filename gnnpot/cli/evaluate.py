@@ -1,4 +1,4 @@
-"""`gnnpot evaluate`: errors on labelled frames, and published benchmarks."""
+"""`gnnpot evaluate`: errors on labelled frames or on published benchmarks."""
 
 import functools
 import json
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
 
-#: options of suites that are not None where they are not given
+#: defaults of `--output` and `--picoseconds`, to find out whether they were given
 _OUTPUT, _PICOSECONDS = Path("evaluation"), 10.0
 
 CountOption = Annotated[
     int | None,
     WHOLE_FROM_1,
-    typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
+    typer.Option(help="With --suite: maximum number of crystals, pairs or frames; default: all."),
 ]
 ProcessesOption = Annotated[
-    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: number of processes, of one thread each.")
 ]
-DataOption = Annotated[Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")]
+DataOption = Annotated[Path | None, typer.Option(help="With --suite: the data file, or a folder that contains it.")]
 OthersArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
+    typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: more models."),
 ]
 
 
@@ -49,30 +49,32 @@ def register(app: typer.Typer) -> None:
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
     others: OthersArgument = None,
-    suite: Annotated[list[str] | None, typer.Option(help=f"A published benchmark: {_SUITES}. May be repeated.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help=f"Published benchmark: {_SUITES}. May be repeated.")] = None,
     data: DataOption = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
+        Path, typer.Option("--output", "-o", help="With --suite: output folder of results, table and plots.")
     ] = _OUTPUT,
     count: CountOption = None,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
-    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = _PICOSECONDS,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: seed of random choices.")] = 0,
+    picoseconds: Annotated[
+        float, POSITIVE, typer.Option(help="With --suite dynamics: simulation time (ps).")
+    ] = _PICOSECONDS,
     processes: ProcessesOption = 1,
-    fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the files; default: by their names.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: discard earlier results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report with parity plots to this folder.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the files; default: detected.")] = None,
     stress: Annotated[
-        str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
+        str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; none: do not read stresses.")
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     magmoms_key: MagmomsKey = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Errors of a potential on labelled frames, or on published benchmarks.
+    """Compute errors of a potential on labelled frames or on published benchmarks.
 
     Example: gnnpot evaluate runs/mine/model test.extxyz.gz --report test-report
 
@@ -80,8 +82,8 @@ def evaluate_command(
 
     Example: gnnpot evaluate 7net-0 gnnpot-1 --suite phonons --suite diatomics -o evaluation -p 4
 
-    The same command resumes an evaluation that was stopped. Results of several potentials and suites in one folder
-    come into one table (table.md, table.json) and one picture for each suite.
+    An interrupted evaluation is resumed by the same command. The results of all potentials and suites in a folder are
+    written to one table (table.md, table.json) and one plot per suite.
     """
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
     named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
@@ -148,7 +150,7 @@ def _frames(
 
 
 def errors_table(evaluation: "Evaluation") -> Table:
-    """Errors in the units that people quote, and how many labels they come from."""
+    """Table of errors in the customary units, with the number of labels."""
     from gnnpot.data.quantities import QUANTITIES
 
     table = Table("quantity", "unit", box=SIMPLE_HEAD)
@@ -201,7 +203,7 @@ def _suites(
 
 
 def _subject(model: str, device: str | None) -> "Subject":
-    """A potential by its card's name, a calculator of another package by the name that the user gives."""
+    """Open a model; its name is the one on its card, or as given for a calculator of another package."""
     from gnnpot.engines.calculator import Calculator
     from gnnpot.hub.card import functional_name
     from gnnpot.hub.checkpoint import weights_sha256

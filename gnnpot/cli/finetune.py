@@ -1,4 +1,4 @@
-"""`gnnpot finetune`."""
+"""`gnnpot finetune`: train a potential further on frames of one system."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,22 +25,26 @@ AimOption = Annotated[
     str | None,
     typer.Option(
         "--for",
-        help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
-        "Default: this-system, with --compare general.",
+        help="Aim: this-system (lowest errors for the new system, larger errors for others) or general (other systems "
+        "keep their accuracy, the new one gains less). Default: this-system; with --compare: general.",
     ),
 ]
 
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+    typer.Option(
+        "--set", help="Override an option, as key.key=value. May be repeated. All options are in config.yaml of a run."
+    ),
 ]
 
-OnlyOption = Annotated[list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option(help="With --compare: name of a candidate to run; default: all. May be repeated.")
+]
 
 FramesOption = Annotated[
     list[int] | None,
     WHOLE_FROM_2,
-    typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
+    typer.Option(help="With --compare: number of training frames; default: all. May be repeated."),
 ]
 
 OutputOption = Annotated[
@@ -54,12 +58,12 @@ def register(app: typer.Typer) -> None:
 
 
 def finetune_command(
-    model: Annotated[str, typer.Argument(help="Where to start: name or path of a potential.")],
+    model: Annotated[str, typer.Argument(help="Name or path of the potential to start from.")],
     data: Annotated[list[Path], typer.Argument(help="Labelled frames of the new system: files or stores.")],
     output: OutputOption = None,
     aim: AimOption = None,
-    strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="all (default), head, frozen, lora or replay.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options.")] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -67,17 +71,18 @@ def finetune_command(
     stress: StressOption = None,
     settings: SettingsOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume an interrupted run, or start it again.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Run several strategies, and from scratch, on the same frames.")
+        bool,
+        typer.Option("--compare", help="Compare several strategies, and training from scratch, on the same frames."),
     ] = False,
     only: OnlyOption = None,
     frames: FramesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.
+    """Fine-tune a potential on frames of one system, and report the errors before and after.
 
     Example: gnnpot finetune nequix-oam-1 my-frames.extxyz.gz
 

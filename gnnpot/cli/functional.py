@@ -23,20 +23,23 @@ if TYPE_CHECKING:
     from gnnpot.functional.solver import OrbitalFreeResult
 
 app = typer.Typer(
-    no_args_is_help=True, help="Densities and energies without orbitals: data, training, use of functionals."
+    no_args_is_help=True, help="Orbital-free DFT: training data, training and use of kinetic energy functionals."
 )
 
 DEFAULT_FUNCTIONAL = "gnnpot-kedf-1"
 StructureArgument = Annotated[Path, typer.Argument(help="A structure in any format that ASE reads.")]
 FunctionalOption = Annotated[
-    str, typer.Option("--functional", "-f", help="gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl.")
+    str,
+    typer.Option(
+        "--functional", "-f", help="Functional: gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl."
+    ),
 ]
-CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid; 6.5 or more.")]
-IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+CutoffOption = Annotated[float, POSITIVE, typer.Option(help="Cutoff of the grid (1/bohr), at least 6.5.")]
+IndexOption = Annotated[int, typer.Option(help="Index of the structure in the file; -1 is the last.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output files.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 ProcessesOption = Annotated[
-    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Calculations at once; each uses one thread well.")
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Number of parallel calculations, of one thread each.")
 ]
 
 
@@ -47,24 +50,26 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def data(
-    folder: Annotated[Path, typer.Argument(help="Where samples are written; those that are there are kept.")],
-    crystal: Annotated[list[str] | None, typer.Option(help="Of the ten semiconductors; default: all.")] = None,
-    triples: Annotated[int, WHOLE_FROM_0, typer.Option(help="Non-interacting samples of each crystal.")] = 12,
+    folder: Annotated[Path, typer.Argument(help="Output folder of the samples; existing samples are kept.")],
+    crystal: Annotated[
+        list[str] | None, typer.Option(help="One of the ten semiconductors. May be repeated; default: all.")
+    ] = None,
+    triples: Annotated[int, WHOLE_FROM_0, typer.Option(help="Number of non-interacting samples of each crystal.")] = 12,
     structures: Annotated[
-        Path | None, typer.Option(help="Crystals of a file instead, of elements with pseudopotentials.")
+        Path | None, typer.Option(help="File of crystals to use instead; their elements need pseudopotentials.")
     ] = None,
     others: Annotated[
-        bool, typer.Option("--others", help="Also vacancies, random displacements and cells, other structures.")
+        bool, typer.Option("--others", help="Add vacancies, random displacements, random cells and other structures.")
     ] = False,
     processes: ProcessesOption = 1,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Calculate Kohn-Sham training data: densities, kinetic energies, kinetic potentials.
+    """Compute Kohn-Sham training data: densities, kinetic energies, kinetic potentials.
 
     Example: gnnpot functional data runs/kedf-data --processes 2
 
-    An interrupted command resumes where it was.
+    An interrupted command is resumed by the same command.
     """
     from gnnpot.functional.data import generate
     from gnnpot.functional.plans import DataConfig, plan, structure_tasks
@@ -86,20 +91,22 @@ def data(
 @app.command()
 def train(
     samples: Annotated[list[Path], typer.Argument(help="Folders of samples (gnnpot functional data).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; the functional is in its model/.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file with options of the training.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the run; the functional is written to its folder model.")
+    ],
+    config: Annotated[Path | None, typer.Option(help="YAML file of training options.")] = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="Crystals that are left out with all their samples.")
+        list[str] | None, typer.Option(help="Exclude all samples of this crystal. May be repeated.")
     ] = None,
-    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Of the initial weights.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Seed of the initial weights.")] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a functional on samples.
+    """Train a kinetic energy functional on samples.
 
     Example: gnnpot functional train runs/kedf-data --without GaAs -o runs/kedf
 
-    An interrupted command resumes where it was.
+    An interrupted command is resumed by the same command.
     """
     from gnnpot.config import read_yaml
     from gnnpot.functional.store import save
@@ -131,12 +138,12 @@ def train(
 def evaluate(
     functional: Annotated[str, typer.Argument(help="Name or folder of a functional.")],
     samples: Annotated[list[Path], typer.Argument(help="Folders of samples.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the errors as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the errors to this JSON file.")] = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Errors of a functional at its own self-consistent densities against Kohn-Sham samples.
+    """Compute errors of a functional, at its self-consistent densities, against Kohn-Sham samples.
 
     Example: gnnpot functional evaluate gnnpot-kedf-1 runs/kedf-data
     """
@@ -162,15 +169,17 @@ def evaluate(
 @app.command()
 def solve(
     structure: StructureArgument,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Density as a Gaussian cube file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the density to this Gaussian cube file.")
+    ] = None,
     functional: FunctionalOption = DEFAULT_FUNCTIONAL,
     cutoff: CutoffOption = 6.5,
-    start: Annotated[Path | None, typer.Option(help="Cube file of a density to start from.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Cube file of the initial density.")] = None,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Self-consistent density, energy, forces and stress of a structure.
+    """Compute the self-consistent density, energy, forces and stress of a structure.
 
     Example: gnnpot functional solve POSCAR -o rho.cube
     """
@@ -205,10 +214,15 @@ def solve(
 @app.command()
 def plot(
     structure: StructureArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")],
-    functional: Annotated[list[str] | None, typer.Option("--functional", "-f", help="One or more functionals.")] = None,
-    kohn_sham: Annotated[bool, typer.Option("--kohn-sham", help="Beside the Kohn-Sham density.")] = False,
-    axis: Annotated[int, typer.Option(min=1, max=3, help="Cell vector of the plane averages.")] = 3,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file: .png, .pdf or .svg.")],
+    functional: Annotated[
+        list[str] | None,
+        typer.Option("--functional", "-f", help="Functional; default: gnnpot-kedf-1. May be repeated."),
+    ] = None,
+    kohn_sham: Annotated[bool, typer.Option("--kohn-sham", help="Also draw the Kohn-Sham density.")] = False,
+    axis: Annotated[
+        int, typer.Option(min=1, max=3, help="Cell vector (1, 2 or 3) along which plane averages are drawn.")
+    ] = 3,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -292,7 +306,7 @@ def _say(as_json: bool, value: dict, sentence: str) -> None:
 
 
 def _in_ase_units(result: "OrbitalFreeResult", output: Path | None) -> dict:
-    """Energies (eV), forces (eV/Å), stress (eV/Å³) and what else `--json` prints."""
+    """Output of `--json`: energies (eV), forces (eV/Å), stress (eV/Å³), number of steps, grid, output file."""
     from gnnpot.units import BOHR, HARTREE, stress_to_voigt
 
     return {

@@ -1,4 +1,4 @@
-"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, the description of a potential."""
+"""`gnnpot check` tests the physics of a calculator; `gnnpot card` shows the description of a potential."""
 
 import math
 from pathlib import Path
@@ -39,20 +39,20 @@ def check(
         str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ] = DEFAULT,
     structures: Annotated[
-        list[Path] | None, typer.Argument(help="Structures to ask about; default: small ones of the elements.")
+        list[Path] | None, typer.Argument(help="Structures to test; default: built from --elements.")
     ] = None,
     elements: Annotated[
         str | None,
-        typer.Option(help="Elements of the small structures, with commas; default: Na,Cl, or the model's first two."),
+        typer.Option(help="Elements of the test structures, as Li,O; default: chosen from those of the model."),
     ] = None,
     dtype: Annotated[
-        Precision, typer.Option(help="Precision of a gnnpot model; what its design breaks shows best in float64.")
+        Precision, typer.Option(help="Precision of a gnnpot model; float64 reveals deviations by design best.")
     ] = Precision.float64,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show every structure, not only each check's worst.")] = False,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show all structures, not only the worst of a check.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what every potential must keep: invariances, forces and stress as derivatives, smoothness.
+    """Check the physics of a potential: invariances, forces and stress as derivatives of the energy, smoothness.
 
     Example: gnnpot check path/to/checkpoint --elements Li,O
 
@@ -60,8 +60,9 @@ def check(
 
     Example: gnnpot check 7net-0
 
-    A published potential is also asked for the energies that its authors' package gives. What it is known to break in
-    its published form is shown as known, with the reason. Ends with status 3 if something else failed.
+    The energies of a published potential are also compared with reference energies of the original implementation.
+    Known deviations of its published form are shown as 'known', with the reason, and do not count as failed. The exit
+    status is 3 if a check failed.
     """
     from gnnpot.engines.calculator import Calculator
     from gnnpot.hub.known_deviations import known_deviations
@@ -93,7 +94,7 @@ def check(
 
 
 def _require_results(report: "ContractReport", model: str) -> None:
-    """Raise `DataError` if the calculator raised at every question: the elements are wrong, not its physics."""
+    """Raise `DataError` if the calculator failed in all checks: then the elements are wrong, not its physics."""
     if report.checks and not any(check.quantity for check in report.checks):
         reason = next((check.detail for check in report.checks if check.status == "failed"), report.checks[0].detail)
         raise DataError(f"{model}: none of the structures can be computed ({reason}); give --elements that it knows")
@@ -111,7 +112,7 @@ def _say_how_many_hold(report: "ContractReport", console: Console) -> None:
 def _references_hold(
     calculator: "Calculator", references: "tuple[ReferenceStructure, ...]", reference_from: str, console: Console
 ) -> bool:
-    """Calculate their energies, and show them beside what they are to be."""
+    """Print the computed energies next to the reference energies; whether all agree within the tolerance."""
     from importlib.metadata import version
 
     from gnnpot.hub.reference_structures import TOLERANCE, energy_deviations
@@ -146,7 +147,7 @@ def _table(report: "ContractReport", model: str, every: bool) -> Table:
 
 
 def _worst(report: "ContractReport") -> "list[Check]":
-    """All failures, and of what holds, the largest of each check and quantity."""
+    """All failed checks, and the largest deviation of the others for each check and quantity."""
     largest: dict[tuple[str, str], Check] = {}
     for c in report.checks:
         if c.status != "failed":
@@ -158,14 +159,14 @@ def _worst(report: "ContractReport") -> "list[Check]":
 
 def card(
     model: Annotated[str, typer.Argument(help="Name of a potential, or folder of a checkpoint.")] = DEFAULT,
-    every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also show the training configuration.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the card of a potential: model, elements, data, measured errors, licence.
 
     Example: gnnpot card chgnet-0.3.0
 
-    The card is compared with its own sha256; the weights are not read. `gnnpot check` opens the potential.
+    The SHA-256 of the card is verified; the weights are not read. `gnnpot check` opens the potential.
     """
     from gnnpot.hub.card import functional_name
     from gnnpot.hub.catalogue import measured_of
@@ -180,13 +181,13 @@ def card(
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
     table.columns[1].overflow = "fold"
     for name in ("description", "licence", "functional", "energy_reference", "training_data"):
-        # cards of format 1 lack some
+        # cards of format 1 lack some of these
         if words.get(name):
             text = str(words[name])
             shown = functional_name(text) if name in ("functional", "energy_reference") else text
             table.add_row(name.replace("_", " "), shown)
     for name, value in _flat({key: content[key] for key in ("model", "terms") if content[key]}):
-        # those of the whole stand below
+        # the elements of the whole potential are shown below
         if not name.endswith(".elements"):
             table.add_row(name, str(value))
     table.add_row("elements", f"{len(content['elements'])}: {' '.join(content['elements'])}")
@@ -209,7 +210,7 @@ def card(
 
 
 def _flat(value: Any, name: str = "") -> "list[tuple[str, Any]]":
-    """(name with dots, value) of the leaves of nested mappings and lists of mappings."""
+    """(dotted name, value) of all leaves of nested mappings and lists of mappings."""
     if isinstance(value, dict):
         return [leaf for k, v in value.items() for leaf in _flat(v, f"{name}.{k}" if name else str(k))]
     if isinstance(value, list) and any(isinstance(v, dict) for v in value):

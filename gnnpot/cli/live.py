@@ -1,4 +1,4 @@
-"""Live lines of relaxations and of molecular dynamics."""
+"""Progress lines of relaxation and molecular dynamics."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def md_line(total: int, atoms: int, timestep: float, show: bool) -> Iterator["Callable[[MDSample], None] | None"]:
-    """A function that keeps a line of temperature, energy, rate and time left; None if not `show`."""
+    """Callback that updates a line with temperature, energy, rate and time left; `None` if not `show`."""
     if not show:
         yield None
         return
@@ -57,7 +57,7 @@ def md_line(total: int, atoms: int, timestep: float, show: bool) -> Iterator["Ca
 
 @contextmanager
 def relax_line(total: int, atoms: int, show: bool) -> Iterator["Callable[[RelaxStep], None] | None"]:
-    """A function that keeps a line of energy, largest force and stress; None if not `show`."""
+    """Callback that updates a line with energy, largest force and largest stress; `None` if not `show`."""
     from gnnpot.units import GPA
 
     if not show:

@@ -1,4 +1,4 @@
-"""Options of commands that compute many structures, and what they print.
+"""Options and output of commands that compute many structures.
 
 gnnpot relax pool.extxyz --many -o relaxed --processes 4
 gnnpot relax pool.extxyz --many -o relaxed --executor dask:tcp://node1:8786
@@ -27,26 +27,27 @@ if TYPE_CHECKING:
 ManyOption = Annotated[
     bool,
     typer.Option(
-        "--many", help="All structures of a file or store: a folder with a table and structures; a failure is a row."
+        "--many",
+        help="Compute all structures of a file or store; the output is a folder. A failure is a row of its table.",
     ),
 ]
 ProcessesOption = Annotated[
-    int | None, WHOLE_FROM_1, typer.Option("--processes", "-p", help="That compute side by side; default: 1.")
+    int | None, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Number of worker processes; default: 1.")
 ]
-ExecutorOption = Annotated[str, typer.Option("--executor", help=f"What computes many: {EXECUTORS}.")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help=f"Executor: {EXECUTORS}.")]
 
 
 def refuse(many: bool, one: dict[str, bool], executor: str, processes: int | None) -> None:
-    """Refuse options of one structure with many, and those of many with one.
+    """Raise an error for options that do not go with `--many`, or need it.
 
     Args:
-        many: as `--many` says.
-        one: whether each option that is of one structure was given.
-        executor: as given.
-        processes: as given.
+        many: Value of `--many`.
+        one: {name: whether it was given} of the options for one structure only.
+        executor: Value of `--executor`.
+        processes: Value of `--processes`.
 
     Raises:
-        ConfigError: naming the option.
+        ConfigError: The message names the option.
     """
     if many and (wrong := [name for name, given in one.items() if given]):
         raise ConfigError(f"{wrong[0]}: is of one structure, and --many computes all; leave one of the two out")
@@ -59,21 +60,21 @@ def compute_many(
     structures: Path, calculation: Callable[[], "Calculation"], output: Path, model: tuple[str, str | None, Any],
     executor: tuple[str, int | None], flags: tuple[bool, bool, bool],
 ) -> None:  # fmt: skip
-    """Compute all structures of a file or store, and print what came of it.
+    """Compute all structures of a file or store, and print a summary.
 
     Args:
-        structures: the file or store.
-        calculation: makes what is computed, from options that it checks.
-        output: the folder.
-        model: name, device and precision, as given.
-        executor: its name and the number of processes, as given.
-        flags: begin anew; quiet; print JSON.
+        structures: The file or store.
+        calculation: Function that checks the options and returns the calculation for each structure.
+        output: Output folder.
+        model: Name, device and dtype of the model, as given.
+        executor: Name of the executor and number of processes, as given.
+        flags: (start from the beginning, quiet, print JSON).
 
     Raises:
-        Exit: of status 3, if a structure failed or a relaxation has not converged.
+        Exit: Status 3, if a structure failed or a relaxation did not converge.
     """
     fresh, quiet, as_json = flags
-    # ranks of MPI other than the first work in it and end, so it stands before all else
+    # entered first, because MPI ranks other than the first work and exit inside it
     with open_executor(*executor) as opened:
         from gnnpot.runs.guard import check_not_input
         from gnnpot.workflows.many import Model, open_structures, run_many

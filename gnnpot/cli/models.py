@@ -1,5 +1,10 @@
-"""`gnnpot models`, the potentials with a name; `gnnpot import`, which brings published ones into the cache; `gnnpot
-publish`, which makes a repository of one; `gnnpot plugins`, what other packages add."""
+"""Commands for named potentials and plug-ins.
+
+- `gnnpot models` lists the named potentials.
+- `gnnpot import` downloads published potentials to the cache.
+- `gnnpot publish` makes a repository of a potential.
+- `gnnpot plugins` lists the plug-ins of other packages.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from gnnpot.hub.catalogue import FrameErrors, ListedModel, Measured
 
 
-#: whether a potential has dispersion in it: in a column, in words
+#: whether the labels included dispersion: (text for a column, text for a card)
 _DISPERSION = {True: ("yes", "included"), False: ("no", "not included"), None: ("", "not known")}
 
 
@@ -30,25 +35,23 @@ def register(app: typer.Typer) -> None:
 
 
 def models(
-    physics: Annotated[
-        bool, typer.Option("--physics", help="What they keep of physics: forces as derivatives, mirror images, ….")
-    ] = False,
+    physics: Annotated[bool, typer.Option("--physics", help="Show deviations from physical laws.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the potentials with a name, and what helps to choose: errors, speed, functional, licence, size.
+    """List the named potentials with their errors, speed, functional, licence and size.
 
     Example: gnnpot models --physics
 
-    Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
-    equilibrium and on frames of high stress (stressed), both of PBE and PBE+U: energies of another functional are not
-    compared. Times are those of a step of molecular dynamics of 64 atoms on two threads. MB is the size of the
-    download, at the first use or by `gnnpot import`, or "here" where there is nothing to download. Any of the names can
-    be given as --model, and so can 'fast' and 'accurate', which stand under the names that they mean. The default is
-    what is taken where none is named.
+    The columns 'near eq.' (frames near equilibrium) and 'stressed' (frames of high stress) have the mean absolute error
+    of the energy (meV/atom) and the mean length of the force error (eV/Å), both against PBE and PBE+U; energies of
+    another functional are not compared. 'ms' is the time of a molecular dynamics step of 64 atoms on two threads. 'MB'
+    is the size of the download (at the first use or by `gnnpot import`), or 'here' if no download is needed. Every name
+    can be given as --model, and so can 'fast' and 'accurate', which are shown below the names that they refer to. The
+    default is used if no model is named.
 
-    With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
-    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column
-    says whether dispersion was in the labels.
+    With --physics: the largest deviations in float64 (eV/Å) of forces from derivatives of the energy, and of forces of
+    a rotated and a mirrored structure; and the jumps of energy (eV) and forces (eV/Å) when neighbours enter or leave
+    the cutoff. The last column says whether the labels included dispersion.
     """
     from gnnpot.hub.catalogue import list_models
 
@@ -64,7 +67,7 @@ def models(
     for name in ("near eq.", "stressed", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("functional", overflow="fold", min_width=10)
-    # the width of "Modified": a terminal of 80 has room for "PBE and PBE+U" then
+    # wide enough for "Modified", and leaves room for "PBE and PBE+U" in 80 columns
     table.add_column("licence", overflow="fold", width=8)
     table.add_column("MB", justify="right", no_wrap=True)
     for model in found:
@@ -104,7 +107,7 @@ def _physics_table(models: "list[ListedModel]") -> Table:
 
 
 def physics_rows(measured: "Measured") -> list[tuple[str, str]]:
-    """What a potential keeps of physics, for its card."""
+    """Rows of a card: (name, text) of the measured physics of a potential."""
     rows = [("dispersion", _DISPERSION[measured.dispersion][1])]
     if (p := measured.physics) is not None:
         kind = "derivatives of the energy" if p.conservative else "NOT derivatives of the energy"
@@ -130,26 +133,27 @@ def _number(value: float | None) -> str:
 
 def import_command(
     names: Annotated[
-        list[str], typer.Argument(help="Names of published potentials (`gnnpot models`), or folders of matgl's M3GNet.")
+        list[str], typer.Argument(help="Published potentials (gnnpot models), or folders of M3GNets by matgl.")
     ],
-    force: Annotated[bool, typer.Option("--force", help="Convert anew what is in the cache already.")] = False,
-    name: Annotated[str | None, typer.Option("--name", help="What a folder's potential is to be called.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace potentials that are already in the cache.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Name for the potential of a folder.")] = None,
     trained_with: Annotated[
-        str | None, typer.Option(help="Version of matgl that trained a folder's potential, if its files don't tell.")
+        str | None, typer.Option(help="matgl version that trained a folder's potential, if the files lack it.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch published potentials, check and convert them; from then on they work offline.
+    """Download, verify and convert published potentials, for offline use.
 
     Example: gnnpot import chgnet-0.3.0 7net-0
 
-    What can't be imported is said at the end, once all others are; the exit status is 1 then.
+    Potentials that can't be imported are listed at the end, with exit status 1; the others are imported. An interrupted
+    download is resumed by the same command.
 
-    Without internet, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for each, or with the wheel. A download that
-    was cut off resumes with the same command. GNNPOT_CACHE is where everything is kept.
+    GNNPOT_CACHE sets the cache folder. Without internet access, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for
+    each potential, or with the wheel.
 
-    A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
-    from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
+    A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and can then be opened by
+    its name: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
     """
     from gnnpot.hub.importing import full_name_of, import_folder, import_published
     from gnnpot.hub.locating import is_matgl_folder
@@ -161,7 +165,7 @@ def import_command(
         option = "--name" if name is not None else "--trained-with"
         raise ConfigError(f"{option}: is for a folder with model.json and state.pt of matgl, and {names[0]} is none")
 
-    # an unknown name is better said before the first download than after it
+    # an unknown name is reported before the first download
     chosen = {given: full_name_of(given) for given in names if Path(given) not in folders}
 
     def bring(given: str) -> Path:
@@ -194,20 +198,20 @@ def _say(folder: Path) -> None:
 
 def publish_command(
     model: Annotated[str, typer.Argument(help="Folder of a run or a checkpoint, or the name of a potential.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that is made.")],
-    licence: Annotated[str, typer.Option(help="Its licence, by the name of SPDX; default: that of its card.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
+    licence: Annotated[str, typer.Option(help="Licence (SPDX identifier); default: the licence on the card.")] = "",
     permission: Annotated[
-        str, typer.Option(help="Who allows it, where the starting potential's licence does not; the README quotes it.")
+        str, typer.Option(help="Who permits it, if the starting potential's licence does not; quoted in the README.")
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a repository for the Hugging Face Hub of a potential: README.md, config.json, card.json, model.safetensors.
+    """Make a Hugging Face Hub repository of a potential: README.md, config.json, card.json, model.safetensors.
 
     Example: gnnpot publish runs/mine -o to-upload --licence MIT
 
-    Nothing is uploaded; `hf upload owner/name to-upload` does that. From then on it is opened wherever a potential is
-    named, as hf:owner/name, or hf:owner/name@revision. A potential that was fine-tuned or distilled is refused if the
-    licence of the one it was made of is missing, or does not allow it.
+    Nothing is uploaded; `hf upload owner/name to-upload` does that. The uploaded potential can then be given as a model
+    by hf:owner/name or hf:owner/name@revision. A fine-tuned or distilled potential is refused if the licence of the
+    potential it was made from is missing or does not allow it.
     """
     from gnnpot.hub.publish import publish
 
@@ -221,7 +225,7 @@ def publish_command(
 def plugins_command(
     as_json: JsonOption = False,
 ) -> None:
-    """Show the architectures, readers and properties that other installed packages add, and whether they work.
+    """List the architectures, readers and properties of installed plug-ins, and whether they work.
 
     Example: gnnpot plugins
     """

@@ -1,4 +1,4 @@
-"""`gnnpot data mp`: the Materials Project's trajectories, MPtrj or MatPES -> a curated store."""
+"""`gnnpot data mp`: curated store from Materials Project trajectories, MPtrj or MatPES."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,49 +20,49 @@ if TYPE_CHECKING:
 
 KEY = "MP_API_KEY"
 
-IdsOption = Annotated[bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")]
+IdsOption = Annotated[bool, typer.Option("--with-ids", help=f"Query material ids and deprecation; needs {KEY}.")]
 MagmomsOption = Annotated[
-    bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
+    bool, typer.Option("--with-magmoms", help=f"Query magnetic moments of the last frames; needs {KEY}.")
 ]
 TableOption = Annotated[
-    str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
+    str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's table on public S3.")
 ]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
+    """Add the commands to `app`."""
     app.command()(mp)
     app.command()(report)
 
 
 def mp(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store.")],
     table: TableOption = None,
-    table_version: Annotated[
-        int | None, WHOLE_FROM_0, typer.Option(help="Of the Delta table; default: the newest.")
-    ] = None,
-    mptrj: Annotated[Path | None, typer.Option(help="MPtrj's JSON instead of a table; .gz too.")] = None,
-    matpes: Annotated[Path | None, typer.Option(help="A MatPES JSON instead of a table; .gz too.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML of the choice of frames.")] = None,
-    run_types: Annotated[str | None, typer.Option(help="As GGA,GGA+U (the default) or r2SCAN.")] = None,
-    task_types: Annotated[str | None, typer.Option(help="As 'Structure Optimization,Static' (the default).")] = None,
-    elements: Annotated[str | None, typer.Option(help="Only frames of no other elements, as Li,Fe,P,O.")] = None,
-    energy: Annotated[str | None, typer.Option(help="free (e_fr_energy) or zero (sigma -> 0).")] = None,
-    corrections: Annotated[str | None, typer.Option(help="none or mp2020, added to the energies.")] = None,
+    table_version: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Table version; default: newest.")] = None,
+    mptrj: Annotated[Path | None, typer.Option(help="Read this MPtrj JSON file (or .gz) instead of a table.")] = None,
+    matpes: Annotated[Path | None, typer.Option(help="Read this MatPES JSON file (or .gz) instead of a table.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of the selection of frames.")] = None,
+    run_types: Annotated[str | None, typer.Option(help="Run types, as GGA,GGA+U (default) or r2SCAN.")] = None,
+    task_types: Annotated[str | None, typer.Option(help="Default: 'Structure Optimization,Static'.")] = None,
+    elements: Annotated[str | None, typer.Option(help="Keep only frames without other elements, as Li,Fe,P,O.")] = None,
+    energy: Annotated[str | None, typer.Option(help="Energy label: free (e_fr_energy) or zero (sigma -> 0).")] = None,
+    corrections: Annotated[str | None, typer.Option(help="Energy corrections to add: none or mp2020.")] = None,
     with_ids: IdsOption = False,
     with_magmoms: MagmomsOption = False,
-    endpoint: Annotated[str | None, typer.Option(help="Address of the interface; default: the real one.")] = None,
-    limit: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Stop after so many frames; for a trial.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the API; default: the Materials Project's.")] = None,
+    limit: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Stop after this number of frames.")] = None,
     shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
-    check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check-stress/--no-check-stress", help="Check sign and unit of stresses by energies.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing store.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
+    """Read relaxation trajectories, filter out frames that are unsuitable for training, and write a store.
 
-    Killed or interrupted at any moment, the same command resumes where the last complete file of the store ended.
-    A few dozen trajectories are in memory at a time, for a table of any size; with --with-ids a line for each
-    trajectory besides. 'gnnpot data report' draws what was left out.
+    An interrupted command is resumed by the same command, after the last complete file of the store. A few dozen
+    trajectories are in memory at a time, for a table of any size; --with-ids needs one more line of text per
+    trajectory. 'gnnpot data report' shows what was filtered out.
 
     Example: gnnpot data mp -o mp.store --run-types GGA,GGA+U --corrections mp2020
 
@@ -96,11 +96,11 @@ def mp(
 
 
 def report(
-    store: Annotated[Path, typer.Argument(help="A store that 'gnnpot data mp' made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the report into.")],
+    store: Annotated[Path, typer.Argument(help="Store written by 'gnnpot data mp'.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder of the report.")],
     as_json: JsonOption = False,
 ) -> None:
-    """What was left out of a store and why: counts, elements, energies and forces before and after, as HTML and PNG.
+    """Report which frames were filtered out and why: counts, elements, energies, forces (HTML and PNG).
 
     Example: gnnpot data report mp.store -o report
     """
@@ -161,7 +161,7 @@ def _source(
 
 @contextmanager
 def _bar(verb: str) -> Iterator[Callable[[float, int, str], None]]:
-    """A bar on the terminal; call it with the share that is done, a count, and words."""
+    """Progress bar; yields a function of the fraction done, a count, and a text."""
     from rich.progress import (
         BarColumn,
         Progress,

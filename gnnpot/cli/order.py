@@ -1,4 +1,4 @@
-"""`gnnpot data order`: whole atoms for sites that are occupied in part."""
+"""`gnnpot data order`: ordered structures from partially occupied sites."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
 
 
 def order(
-    structure: Annotated[Path, typer.Argument(help="A CIF with partial occupancies.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-ordered.cif.")] = None,
+    structure: Annotated[Path, typer.Argument(help="CIF file with partial occupancies.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output file; default: STRUCTURE-ordered.cif.")
+    ] = None,
     cells: Annotated[
         tuple[int, int, int] | None,
         WHOLE_FROM_1,
-        typer.Option(help="Supercell along each lattice vector; default: the smallest with whole numbers of atoms."),
+        typer.Option(
+            help="Repeats along each lattice vector; default: the smallest supercell with integer atom counts."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put whole atoms on sites that are occupied in part or by several elements.
+    """Order a structure with partially occupied or mixed sites.
 
     Example: gnnpot data order Li7La3Zr2O12.cif -o ordered.cif
 
-    Of all orderings in the supercell, the one with the lowest Ewald sum of guessed charges is taken (pymatgen). It is
-    one of many: where atoms are mixed at random, several supercells are needed.
+    Among all orderings in the supercell, the one with the lowest Ewald energy of guessed charges is chosen (pymatgen).
+    It is one of many: randomly mixed atoms need several supercells.
     """
     from ase.io import write
 

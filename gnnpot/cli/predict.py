@@ -1,4 +1,4 @@
-"""`gnnpot predict`: energies, forces and stresses of many structures."""
+"""`gnnpot predict`: predict energies, forces and stresses of many structures."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from gnnpot.hub.shipped import DEFAULT
 if TYPE_CHECKING:
     from gnnpot.workflows.many import Predicting
 
-#: structures between two writes; what a run that is stopped loses at most
+#: number of structures between two writes, the most that an interrupted run loses
 CHUNK = 200
 
 
@@ -28,23 +28,25 @@ def register(app: typer.Typer) -> None:
 
 
 def predict_command(
-    structures: Annotated[Path, typer.Argument(help="File of structures, in any format that ASE reads.")],
+    structures: Annotated[Path, typer.Argument(help="File of structures in any format that ASE reads.")],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz); with --many a folder."),
+        Path, typer.Option("--output", "-o", help="Output file in extended XYZ (.extxyz, .xyz). With --many, a folder.")
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Name or path of a gnnpot model; with --many any calculator.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Name or path of a gnnpot model. With --many, also an ASE calculator as module:Class."
+        ),
     ] = DEFAULT,
-    stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
-    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Largest number of atoms in a batch.")] = 512,
+    stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Also predict stresses.")] = True,
+    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms in a batch.")] = 512,
     many: ManyOption = False,
     processes: ProcessesOption = None,
     executor: ExecutorOption = "processes",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of all structures of a file, in batches.
@@ -53,8 +55,8 @@ def predict_command(
 
     Example: gnnpot predict pool.store --many -o predicted --processes 4
 
-    If it is stopped, the same command resumes: finished structures stay in OUTPUT.partial, which becomes OUTPUT at the
-    end.
+    An interrupted command is resumed by the same command: finished structures are kept in OUTPUT.partial, which is
+    renamed to OUTPUT at the end.
     """
     given = locals()
     refuse(many, {}, executor, processes)
@@ -104,7 +106,7 @@ def _predict_file(given: dict[str, Any]) -> None:
                 total += len(chunk)
                 bar.update(task, completed=total)
         except (DataError, UnknownElementError):
-            # once the input is mended, it is another one
+            # the input has to be corrected, so the partial output will not match it
             partial.unlink(missing_ok=True)
             note.unlink(missing_ok=True)
             raise
@@ -127,7 +129,7 @@ def _check_output(output: Path, structures: Path, overwrite: bool) -> None:
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:
-    """How many structures an earlier call with the same `identity` has done; anything else in `partial` is removed."""
+    """Number of structures written by an earlier call with the same `identity`; other partial files are removed."""
     from gnnpot.runs.files import write_text
 
     if partial.exists() and note.exists() and note.read_text(encoding="utf-8") == identity:
@@ -138,7 +140,7 @@ def _resumed(partial: Path, note: Path, identity: str) -> int:
 
 
 def _keep_whole(path: Path) -> int:
-    """How many whole frames an extended XYZ file begins with; what follows them is cut off."""
+    """Count the complete frames at the start of an extended XYZ file, and truncate the file after them."""
     count = 0
     with path.open("rb+") as file:
         while True:

@@ -1,4 +1,4 @@
-"""`gnnpot config`: the configurations that come with gnnpot."""
+"""`gnnpot config`: print the training configurations that come with gnnpot."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def config_command(
     name: Annotated[str | None, typer.Argument(help="Name of a configuration; default: list the names.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a configuration that comes with gnnpot, with what it extends written out; without a name, list them.
+    """Print a configuration that comes with gnnpot, including the options it extends; without a name, list all.
 
     Example: gnnpot config m3gnet > mine.yaml
     """
@@ -36,7 +36,7 @@ def config_command(
         return
     text = known[name].read_text(encoding="utf-8")
     if not any(line.startswith("extends:") for line in text.splitlines()):
-        # with its comments
+        # printed as it is, to keep all comments
         typer.echo(text, nl=False)
         return
     comments = "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))

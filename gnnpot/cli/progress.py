@@ -1,4 +1,4 @@
-"""Progress on the terminal: one bar for the work in progress, with the time that is left.
+"""Progress on the terminal: one bar for the current task, with the time left.
 
 Example::
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """Draws what is reported through `gnnpot.runs.progress.Progress`, one bar at a time.
+    """Progress bars of the steps reported through `gnnpot.runs.progress.Progress`, one bar at a time.
 
     Args:
-        quiet: draw nothing.
+        quiet: Draw nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -29,7 +29,7 @@ class Bars:
         self._what = ""
 
     def __call__(self, what: str, done: float, total: float, note: str = "") -> None:
-        """Draw a step, see `Progress`; the bar vanishes when all is done."""
+        """Draw a step, see `Progress`; the bar is removed when `done` reaches `total`."""
         if self._quiet:
             return
         if done >= total:
@@ -43,7 +43,7 @@ class Bars:
         self._bar.update(self._task, completed=done, total=total, note=note)
 
     def pause(self) -> None:
-        """Remove the bar, so that something else can be printed; the next step draws it again."""
+        """Remove the bar, so that other output can be printed; the next step draws it again."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -60,7 +60,7 @@ class Bars:
         )
         from rich.table import Column
 
-        # it fits into 80 columns; in fewer the note gives way, not the time that is left
+        # fits into 80 columns; in narrower terminals the note is truncated, not the time left
         fixed = Column(no_wrap=True)
         return Progress(
             TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn() if counts else TaskProgressColumn(),

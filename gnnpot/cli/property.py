@@ -1,4 +1,4 @@
-"""`gnnpot property`: any property of a structure, by any calculator."""
+"""`gnnpot property`: compute a property of a structure with any calculator."""
 
 import hashlib
 import inspect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gnnpot.workflows.many import PropertyOf
 
 FORMAT = "gnnpot-property"
-#: folder of what has been calculated, until the result is there
+#: folder of finished calculations; removed when the result is written
 CALCULATIONS = "calculations"
 
 
@@ -36,29 +36,29 @@ def register(app: typer.Typer) -> None:
 
 
 def property_command(
-    name: Annotated[str | None, typer.Argument(help="Of the property; without one, all are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the property; default: list all.")] = None,
     structure: Annotated[
         Path | None,
-        typer.Argument(help="A structure or trajectory in any format that ASE reads; without one, NAME's options."),
+        typer.Argument(help="A structure or trajectory in any format that ASE reads; default: list NAME's options."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ] = DEFAULT,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the property as name=value. May be repeated.")
+        list[str] | None, typer.Option("--set", help="Set an option of the property, as name=value. May be repeated.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-NAME.")] = None,
     many: ManyOption = False,
     processes: ProcessesOption = None,
     executor: ExecutorOption = "processes",
-    index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    index: Annotated[int, typer.Option(help="Index of the structure in the file; -1 is the last.")] = -1,
+    device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again; an earlier result is replaced.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again and replace an earlier result.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Calculate a property of a structure: a JSON file and a picture.
+    """Compute a property of a structure. The result is a JSON file and a plot.
 
     Example: gnnpot property elastic POSCAR
 
@@ -68,7 +68,8 @@ def property_command(
 
     Example: gnnpot property elastic pool.extxyz --many --processes 4
 
-    Stopped at any time, the same command resumes: finished calculations stay in the folder until the result is there.
+    An interrupted command is resumed by the same command: finished calculations stay in the folder until the result is
+    written.
     """
     from gnnpot.config import apply_overrides
     from gnnpot.properties.registry import find_property
@@ -104,7 +105,7 @@ def _property_of(name: str, given: dict[str, Any]) -> "PropertyOf":
 def _calculated(
     name: str, found: "Property", structure: Path, given: dict[str, Any], folder: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """The content of the JSON file, of an earlier call if it is there."""
+    """Return the content of the JSON file, computed or from an earlier call."""
     from gnnpot.properties.options import arguments_of, digests_of_files, read_options
     from gnnpot.runs.files import write_atomically, write_text
     from gnnpot.runs.results_log import ResultsLog
@@ -134,7 +135,7 @@ def _calculated(
             if arguments.takes_progress:
                 values["progress"] = bars
             result = _call(found, atoms, calculator, log, values)
-        # paths are shown, but no part of the identity: files may be moved
+        # paths are written but not part of the identity, because files may be moved
         shown = {"structure": str(structure)} | ({} if calculator is None else {"model": options["model"]})
         content = {"format": FORMAT, "version": 1, **shown, **identity, "result": result.to_json()}
         write_atomically(picture, result.plot, overwrite=True)
@@ -161,7 +162,7 @@ def _frames(path: Path) -> Any:
 def _identity(
     name: str, structure: Path, given: dict[str, Any], options: dict[str, Any], calculator: "BaseCalculator | None"
 ) -> dict[str, Any]:
-    """What the result depends on, as JSON."""
+    """Everything the result depends on, as JSON values."""
     import gnnpot
 
     identity: dict[str, Any] = {
@@ -178,13 +179,13 @@ def _identity(
         if potential is None:
             identity["model"] = options["model"]
         else:
-            # of the file, for any precision that is calculated in
+            # the hash of the file, the same for any dtype
             identity["weights_sha256"] = calculator.parameters["weights_sha256"]
     return identity
 
 
 def _sha256(path: Path) -> str:
-    """Of a file, or of all files of a folder, as a Zarr trajectory is."""
+    """SHA-256 of a file, or of all files of a folder such as a Zarr trajectory."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for file in files:
@@ -193,11 +194,11 @@ def _sha256(path: Path) -> str:
 
 
 def _earlier(file: Path, picture: Path, identity: dict[str, Any], fresh: bool) -> dict[str, Any] | None:
-    """The result of an earlier call with the same identity; refuses files of others and of other calls."""
+    """Result of an earlier call with the same identity, if any; raises `ConfigError` for any other files."""
     from gnnpot.runs.identity import require_same
 
     if not file.exists():
-        # a call that was stopped between the two files has left its calculations too
+        # a call that was interrupted between writing the two files has left its calculations too
         if picture.exists() and not (file.parent / CALCULATIONS).exists():
             raise ConfigError(f"{picture}: exists and is not of this property; name another folder with --output")
         return None
@@ -254,7 +255,7 @@ def _first_line(found: "Property") -> str:
 
 
 def _described(documented: Any) -> dict[str, str]:
-    """The text of each argument or field in the section `Args` of a docstring."""
+    """Description of each argument in the section `Args` of a docstring, by name."""
     _, _, rest = (inspect.getdoc(documented) or "").partition("Args:\n")
     words: dict[str, str] = {}
     current = ""
@@ -270,7 +271,7 @@ def _described(documented: Any) -> dict[str, str]:
 
 
 def _show(content: dict[str, Any], folder: Path) -> None:
-    """The single values of a result, and where all of it is."""
+    """Print the scalar values of a result, and the paths of the files."""
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=f"{content['property']} of {content['structure']}")
     for key, value in content["result"].items():
         if isinstance(value, float):

@@ -1,8 +1,8 @@
-"""What a command prints at its end: a table for people, or with `--json` one value for programs.
+"""Output of the results of a command: a table, or one JSON value with `--json`.
 
     show(as_json, {"energy": relaxation.energy}, lambda: table)
 
-Numbers are in the units of `gnnpot.units`; what is not a number (NaN, infinity) becomes null.
+Numbers are in the units of `gnnpot.units`; NaN and infinity become null.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ def show(as_json: bool, value: Any, table: Callable[[], Table]) -> None:
 
 
 def to_json(value: Any) -> str:
-    """JSON of a value: dataclasses, NumPy's numbers and arrays, paths."""
+    """Convert a value to JSON text; it may hold dataclasses, NumPy scalars and arrays, and paths."""
     return json.dumps(_plain(value), indent=1, ensure_ascii=False)
 
 
@@ -46,5 +46,5 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    # NumPy's, which is not imported here
+    # a NumPy scalar or array; NumPy is not imported here
     return _plain(value.tolist())

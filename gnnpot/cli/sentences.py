@@ -1,4 +1,4 @@
-"""Messages of errors in the words of the command line: `--temperature-end` in place of `temperature_end`.
+"""Error messages with the option names of the command line: `--temperature-end` instead of `temperature_end`.
 
 in_command_line_words("md: temperature_end: 'nve' has no thermostat", app, ["md", "cu.cif"])
 """
@@ -11,18 +11,18 @@ import typer
 
 
 def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[str]) -> str:
-    """The message with options named as the user writes them.
+    """Replace Python names of options in a message by their command-line names.
 
     Args:
-        message: of an error; it may name options as Python does.
-        app: the application.
-        arguments: of the command line.
+        message: Error message, which may contain Python names of options.
+        app: The application.
+        arguments: Arguments of the command line.
     """
     names = _option_names(app, arguments)
-    # what begins a run anew has this name where outputs are files
+    # commands that write files have --overwrite instead of --fresh
     if "--overwrite" in names.values() and "--fresh" not in names.values():
         message = message.replace("--fresh", "--overwrite")
-    # "overwrite=True (--overwrite)" has both
+    # "overwrite=True (--overwrite)" contains both names
     message = re.sub(r"\b\w+=(?:True|False) \((--[\w-]+)\)", r"\1", message)
     for python, written in names.items():
         message = re.sub(rf"(?<![\w.-]){python}=(?![\w'\"(\[])", written, message)
@@ -33,7 +33,7 @@ def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[st
 
 
 def _option_names(app: typer.Typer, arguments: Sequence[str]) -> dict[str, str]:
-    """Python's name -> the long name of the options of the command that `arguments` call."""
+    """{Python name: long option name} of the command that `arguments` call."""
     command: Any = typer.main.get_command(app)
     for word in arguments:
         if word.startswith("-"):

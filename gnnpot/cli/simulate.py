@@ -1,4 +1,4 @@
-"""`gnnpot relax` and `gnnpot md`."""
+"""`gnnpot relax` and `gnnpot md`: relaxation and molecular dynamics."""
 
 from dataclasses import fields
 from enum import StrEnum
@@ -60,27 +60,27 @@ StructureArgument = Annotated[Path, typer.Argument(help="A structure in any form
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
 ]
-IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")]
+IndexOption = Annotated[int, typer.Option(help="Index of the structure in the file; -1 is the last.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")]
 DtypeOption = Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")]
 CellOption = Annotated[
     CellChoices,
     typer.Option(
-        help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in their plane), "
+        help="Degrees of freedom of the cell: auto (directions without vacuum), full, none, ab (plane of a and b), "
         "shape (constant volume), volume (constant shape)."
     ),
 ]
 FixOption = Annotated[
-    str | None, typer.Option("--fix", help="Atoms that are held: elements, indices or heights, as Cu,0-15,z<5.")
+    str | None, typer.Option("--fix", help="Fixed atoms, by element, index or coordinate (Å), as Cu,0-15,z<5.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live line.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output files.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 TrajectoryOption = Annotated[
-    Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
+    Path | None, typer.Option(help="Trajectory file: .traj, .extxyz or .zarr (compact); default: STRUCTURE-md.traj.")
 ]
 ElementsOption = Annotated[
-    str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
+    str | None, typer.Option(help="Elements whose positions are written to a .zarr trajectory, as Li,Na; default: all.")
 ]
 
 
@@ -94,20 +94,23 @@ def relax(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz; with --many a folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="Output file; default: STRUCTURE-relaxed.extxyz. With --many, a folder."),
     ] = None,
-    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that may be left.")] = 0.01,
-    stress_max: Annotated[float, NOT_NEGATIVE, typer.Option(help="GPa, the largest stress that may be left.")] = 0.05,
-    pressure: Annotated[float, FINITE, typer.Option(help="GPa.")] = 0.0,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="Convergence criterion: largest force (eV/Å).")] = 0.01,
+    stress_max: Annotated[
+        float, NOT_NEGATIVE, typer.Option(help="Convergence criterion: largest stress (GPa).")
+    ] = 0.05,
+    pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa).")] = 0.0,
     cell: CellOption = CellChoices.auto,
     symmetry: Annotated[
-        float | None, POSITIVE, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
+        float | None, POSITIVE, typer.Option(help="Keep the symmetry found within this tolerance (Å); default: do not.")
     ] = None,
     fix: FixOption = None,
-    steps: Annotated[int, STEPS, typer.Option(help="The most steps to take.")] = 500,
-    optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
-    trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
+    steps: Annotated[int, STEPS, typer.Option(help="Maximum number of steps.")] = 500,
+    optimizer: Annotated[Optimizer, typer.Option(help="Optimization algorithm.")] = Optimizer.fire,
+    trajectory: Annotated[Path | None, typer.Option(help="Write all steps to this file (ASE .traj).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last frame of the trajectory.")] = False,
     many: ManyOption = False,
     processes: ProcessesOption = None,
     executor: ExecutorOption = "processes",
@@ -118,7 +121,7 @@ def relax(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Relax positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
+    """Relax the positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
 
     Example: gnnpot relax POSCAR
 
@@ -126,7 +129,8 @@ def relax(
 
     Example: gnnpot relax pool.extxyz --many --processes 4
 
-    Ends with status 3 if it has not converged; the structure is written all the same. Ctrl-C ends it with the last one.
+    If the relaxation does not converge, the structure is written and the exit status is 3. After Ctrl-C, the structure
+    of the last step is written.
     """
     given = locals()
     one = {"--trajectory": trajectory is not None, "--resume": resume, "--index": index != -1}
@@ -185,31 +189,29 @@ def md(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
     ensemble: Annotated[
-        Ensemble, typer.Option(help="Constant energy (nve), temperature (by three thermostats), or pressure (npt-…).")
+        Ensemble, typer.Option(help="Ensemble: NVE (nve), NVT (bussi, langevin, nose-hoover) or NPT (npt-…).")
     ] = Ensemble.bussi,
-    temperature: Annotated[float, NOT_NEGATIVE, typer.Option("--temperature", "-T", help="K.")] = 300.0,
+    temperature: Annotated[float, NOT_NEGATIVE, typer.Option("--temperature", "-T", help="Temperature (K).")] = 300.0,
     temperature_end: Annotated[
-        float | None, NOT_NEGATIVE, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
+        float | None, NOT_NEGATIVE, typer.Option(help="Final temperature (K) of a linear ramp; default: none.")
     ] = None,
-    pressure: Annotated[float, FINITE, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
-    timestep: Annotated[float, TIMESTEP, typer.Option(help="fs.")] = 1.0,
-    steps: Annotated[int, STEPS, typer.Option(help="In all, those before a resume included.")] = 1000,
-    taut: Annotated[
-        float, POSITIVE, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")
-    ] = 100.0,
-    taup: Annotated[float, POSITIVE, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
-    friction: Annotated[float, POSITIVE, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of starting velocities and thermostat.")] = 0,
-    keep_velocities: Annotated[bool, typer.Option("--keep-velocities", help="Those of the structure.")] = False,
-    equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Steps at the start that the means leave out.")] = 0,
-    interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Steps between frames and log lines.")] = 10,
+    pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa) of the npt-… ensembles.")] = 0.0,
+    timestep: Annotated[float, TIMESTEP, typer.Option(help="Time step (fs).")] = 1.0,
+    steps: Annotated[int, STEPS, typer.Option(help="Total number of steps, including those before a resume.")] = 1000,
+    taut: Annotated[float, POSITIVE, typer.Option(help="Time constant (fs) of bussi and Nosé-Hoover chains.")] = 100.0,
+    taup: Annotated[float, POSITIVE, typer.Option(help="Time constant (fs) of the barostat.")] = 1000.0,
+    friction: Annotated[float, POSITIVE, typer.Option(help="Friction (1/fs) of langevin and npt-langevin….")] = 0.01,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of the initial velocities and the thermostat.")] = 0,
+    keep_velocities: Annotated[
+        bool, typer.Option("--keep-velocities", help="Start with the file's velocities.")
+    ] = False,
+    equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Initial steps excluded from the means.")] = 0,
+    interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Number of steps between frames and log lines.")] = 10,
     fix: FixOption = None,
     trajectory: TrajectoryOption = None,
     elements: ElementsOption = None,
     log: Annotated[Path | None, typer.Option(help="Table of energies; default: STRUCTURE-md.log.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last state of the trajectory, if there is one.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the trajectory, if it exists.")] = False,
     index: IndexOption = -1,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -223,7 +225,8 @@ def md(
 
     Example: gnnpot md POSCAR --model 7net-0 --ensemble npt-isotropic --pressure 2 --trajectory run.zarr
 
-    A run that was interrupted continues, to the same numbers, with the same command and --resume.
+    An interrupted run is continued by the same command with --resume. The results are identical to those of an
+    uninterrupted run.
     """
     config = _md_config(locals())
     from gnnpot.cli.live import md_line

@@ -1,4 +1,4 @@
-"""`gnnpot studio`: the page in the browser."""
+"""`gnnpot studio`: the web interface."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,28 +16,34 @@ def register(app: typer.Typer) -> None:
 
 
 def studio(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback are open to a network.")] = (
-        "127.0.0.1"
-    ),
-    keep: Annotated[Path | None, typer.Option(help="Keep structures and jobs in this folder.")] = None,
-    model: Annotated[list[Path] | None, typer.Option(help="Folder of a further potential. May be repeated.")] = None,
-    jobs: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Jobs at once; default: half of the cores.")] = None,
-    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
-    memory: Annotated[
-        float | None, POSITIVE, typer.Option(min=0.5, help="GiB of a job; default: half of the memory.")
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port.")] = 0,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; all except loopback are reachable from the network.")
+    ] = ("127.0.0.1"),
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep structures and jobs in this folder; default: they are removed at the end.")
     ] = None,
-    hours: Annotated[float, POSITIVE, typer.Option(min=0.001, help="The longest job.")] = 2.0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an additional potential. May be repeated.")
+    ] = None,
+    jobs: Annotated[
+        int | None, WHOLE_FROM_1, typer.Option(help="Number of parallel jobs; default: half of the cores.")
+    ] = None,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
+    memory: Annotated[
+        float | None, POSITIVE, typer.Option(min=0.5, help="Memory limit of a job (GiB); default: half of the memory.")
+    ] = None,
+    hours: Annotated[float, POSITIVE, typer.Option(min=0.001, help="Time limit of a job (h).")] = 2.0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Open a page in the browser: structures from sentences, relaxed, heated and measured live.
+    """Start the web interface: build structures from sentences, relax them, run dynamics, compute properties.
 
     Example: gnnpot studio
 
     Example: gnnpot studio --keep structures --model runs/mine --no-browser
 
-    The address holds a token: who has it can use the page. It ends with Ctrl-C; then everything goes unless --keep
-    names a folder.
+    The address contains a token: anyone who has it can use the page. Ctrl-C stops the server; structures and jobs are
+    then removed, unless --keep names a folder.
     """
     from gnnpot.studio import StudioConfig, serve
 

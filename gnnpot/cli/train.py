@@ -1,4 +1,4 @@
-"""`gnnpot train`."""
+"""`gnnpot train`: train a potential."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,22 +18,29 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(
-    config: Annotated[Path | None, typer.Argument(help="YAML file; `gnnpot config` prints some to begin with.")] = None,
-    preset: Annotated[str | None, typer.Option(help="In place of a file: a name that `gnnpot config` lists.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration; `gnnpot config` prints examples.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Name of a configuration listed by `gnnpot config`, instead of a file.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume an interrupted run, or start it again.")
     ] = True,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+        typer.Option(
+            "--set",
+            help="Override an option, as key.key=value. May be repeated. All options are in config.yaml of a run.",
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a potential. The same command resumes a run that was stopped or killed, to the same numbers, and
-    extends one with higher epochs, max_steps or max_minutes.
+    """Train a potential.
 
     Example: gnnpot train configs/m3gnet.yaml --set data.train=my.extxyz.gz --set run=runs/mine --set epochs=50
+
+    An interrupted run is resumed by the same command, with results identical to those of an uninterrupted run. With
+    higher epochs, max_steps or max_minutes, a finished run is extended.
     """
     from gnnpot.training.config import read_config
     from gnnpot.training.run import MODEL, train
@@ -53,7 +60,7 @@ def train_command(
 
 
 def run_result(run: Path, report: str = "report.html") -> dict[str, Any]:
-    """What a run has come to, for `--json`: paths, and the metrics of its card."""
+    """Result of a run for `--json`: paths, and the metrics of its card."""
     from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
 

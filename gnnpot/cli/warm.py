@@ -1,4 +1,4 @@
-"""`gnnpot warm`: kernels compiled ahead of their first use."""
+"""`gnnpot warm`: compile kernels before their first use."""
 
 from typing import Annotated
 
@@ -22,26 +22,27 @@ def warm_command(
     models: Annotated[
         list[str] | None, typer.Argument(help=f"Names or paths of gnnpot models; default: {DEFAULT}.")
     ] = None,
-    training: Annotated[bool, typer.Option("--training", help="Also what training needs.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="Also compile the kernels for training.")] = False,
     dtype: Annotated[
-        list[Precision] | None, typer.Option(help="Precisions; default: the model's own. May be repeated.")
+        list[Precision] | None,
+        typer.Option(help="Floating-point precision; default: the model's own. May be repeated."),
     ] = None,
     processes: Annotated[
         int | None,
         WHOLE_FROM_1,
-        typer.Option("--processes", "-p", help="That compile side by side; default: all cores."),
+        typer.Option("--processes", "-p", help="Number of parallel compilations; default: number of cores."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compile the kernels of models now, so that their first use needs not.
+    """Compile the kernels of models ahead of their first use.
 
     Example: gnnpot warm gnnpot-1 7net-0 --training
 
     Example: GNNPOT_KERNELS=/opt/gnnpot-kernels gnnpot warm
 
-    They are kept for this user and this kind of processor; GNNPOT_KERNELS names another folder for them, as in an image
-    for containers.
+    Kernels are cached per user and processor type. The environment variable GNNPOT_KERNELS sets another folder, for
+    example in a container image.
     """
     import torch
 
