@@ -1,20 +1,20 @@
-"""gnnpot: universal interatomic potentials, from DFT labels to atoms in motion.
+"""gnnpot: training, evaluation and use of machine-learned interatomic potentials.
 
     import gnnpot
-    atoms.calc = gnnpot.Calculator()                    # the potential that comes with gnnpot
-    potential = gnnpot.load("7net-0")                   # a published one, or a folder
+    atoms.calc = gnnpot.Calculator()                    # the default potential
+    potential = gnnpot.load("7net-0")                   # a published potential, or a folder
     for atoms in gnnpot.predict(structures, potential): # energies, forces, stresses of many structures
         atoms.get_potential_energy()
 
-Structures are ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`, wherever one of these names takes one.
+All of these functions accept structures as ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`.
 
-Stability. The names in `__all__` are the public interface: their meaning, their arguments and their units change only
-with the first number of the version (before 1.0, the second). `docs/api.md` lists what is public besides: what plug-ins
-inherit, options, files. Everything else may change with any version. A public name or argument that is to go stays for
-at least one further minor version, raises a `DeprecationWarning` that names what replaces it, and is listed in
-CHANGELOG.md under "Deprecated".
+Stability: the names in `__all__` are the public interface. Their meaning, arguments and units change only in a major
+version (before 1.0, a minor version). `docs/api.md` lists the other public parts: base classes for plug-ins, options
+and file formats. Everything else may change in any version. A deprecated name or argument is kept for at least one
+minor version, emits a `DeprecationWarning` that names its replacement, and is listed in CHANGELOG.md under
+"Deprecated".
 
-The names are imported when they are first used, so that `import gnnpot` takes milliseconds.
+Names are imported at their first use, so that `import gnnpot` takes milliseconds.
 """
 
 import importlib
@@ -71,7 +71,7 @@ __all__ = [
     "train",
 ]
 
-#: public name -> module and the name there
+#: public name -> (module, name in the module)
 _PUBLIC = {
     "Calculator": ("gnnpot.engines.calculator", "Calculator"),
     "Card": ("gnnpot.hub.card", "Card"),
@@ -112,7 +112,7 @@ def __getattr__(name: str) -> Any:
     module, attribute = _PUBLIC[name]
     with needs_extra(f"gnnpot.{name}"):
         value = getattr(importlib.import_module(module), attribute)
-    # found without this function from now on
+    # later accesses find the name without calling this function
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""`python -m gnnpot`."""
+"""Entry point of `python -m gnnpot`."""
 
 from gnnpot.cli import main
 

@@ -1,14 +1,15 @@
-"""Strict dataclasses from plain mappings (YAML, JSON) and back.
+"""Strict conversion between plain mappings (YAML, JSON) and dataclasses.
 
     config = from_mapping(TrainConfig, read_yaml("train.yaml"), where="train.yaml")
     to_mapping(config)
 
-An unknown key, a wrong type or a missing value is a `ConfigError` that names the place (`train.yaml: model.cutof`) and
-suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int. A dataclass whose options have
-been renamed has a table `RENAMED: ClassVar = {"old name": "new name"}`, by which files of before are read.
+An unknown key, a wrong type or a missing value raises a `ConfigError` that names the location
+(`train.yaml: model.cutof`) and suggests the nearest known key. Types are not coerced: "1" is not 1, and 1.5 is not an
+int. A dataclass with renamed options has a table `RENAMED: ClassVar = {"old name": "new name"}`, so that earlier files
+can be read.
 
-YAML is read with limits: a file of 10 MB at most, 100,000 values once its aliases are written out (a few lines can
-name each other a billion times), 100 levels, and no key twice. Dates are text.
+YAML files are limited to 10 MB, 100 levels, and 100,000 values after expansion of aliases (nested aliases in a few
+lines can expand to a billion values). Repeated keys are refused. Dates are read as text.
 """
 
 import dataclasses
@@ -39,32 +40,32 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-#: of a YAML document: bytes, values with aliases written out, levels
+#: limits of a YAML document: size in bytes, number of values after expansion of aliases, nesting depth
 MAX_YAML_BYTES, MAX_YAML_VALUES, MAX_YAML_DEPTH = 10_000_000, 100_000, 100
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenBy:
-    """Beside the type of a field: one of the options within decides the class, and classes are found by name.
+    """Annotation of a field whose dataclass is selected by the value of one of its options.
 
         shape: Annotated[Shape, ChosenBy("kind", names, find)]
 
-    A union of dataclasses with a `Literal` field each does the same where all classes are known.
+    If all classes are known, a union of dataclasses with one `Literal` field each has the same effect.
     """
 
-    option: str
-    names: Callable[[], list[str]]  #: what the option may be
-    find: Callable[[str], type]  #: name -> dataclass
-    #: options as earlier versions wrote them -> as they are now; raises `ValueError`
+    option: str  #: name of the option that selects the class
+    names: Callable[[], list[str]]  #: allowed values of the option
+    find: Callable[[str], type]  #: value of the option -> dataclass
+    #: converts options of earlier versions to the current ones; raises `ValueError`
     current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
-#: options that tell apart what a mapping describes
+#: options whose value selects the class that a mapping describes
 TAGS = ("architecture", "kind")
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only; dates stay text, which no option is."""
+    """Loader of plain values; dates are kept as text, because no option is a date."""
 
     yaml_implicit_resolvers: ClassVar[dict] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -73,9 +74,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path | str, *, _below: tuple[Path, ...] = ()) -> Any:
-    """What a YAML file holds, `{}` if nothing, with the file that it `extends` below it.
+    """Read a YAML file, merged over the file that it `extends`; an empty file gives `{}`.
 
-    Raises `ConfigError` if it can't be read.
+    Raises:
+        ConfigError: The file can't be read.
     """
     path = Path(path)
     try:
@@ -98,7 +100,7 @@ def read_yaml(path: Path | str, *, _below: tuple[Path, ...] = ()) -> Any:
 
 
 def presets() -> dict[str, Path]:
-    """The configurations of training runs that come with gnnpot, by name; a checkout has them in `configs/`."""
+    """Paths of the training configurations that come with gnnpot, by name; in a checkout they are in `configs/`."""
     package = Path(__file__).parent
     folder = next((f for f in (package / "presets", package.parent / "configs") if f.is_dir()), None)
     found = [] if folder is None else sorted(folder.glob("*.yaml"))
@@ -106,10 +108,10 @@ def presets() -> dict[str, Path]:
 
 
 def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The options of the file that `extends` names, relative to this one, with this file's options applied over them.
+    """Merge the options of a file over those of the file that its `extends` names, relative to its own path.
 
-    Mappings are merged key by key; every other value replaces the one below it, and so does a mapping of another
-    `architecture` or `kind`, whose options have other meanings.
+    Mappings are merged key by key. Other values replace those of the extended file, and so do mappings with another
+    `architecture` or `kind`, whose options have different meanings.
     """
     name = content["extends"]
     if not isinstance(name, str):
@@ -131,7 +133,7 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text. Raises `ConfigError`, naming `where`, for what is no YAML or beyond the limits."""
+    """Parse a YAML text; raises `ConfigError`, naming `where`, for invalid YAML or exceeded limits."""
     try:
         node = yaml.compose(text, Loader=_Loader)
         if node is None:
@@ -141,14 +143,14 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from None
     except (ValueError, OverflowError, KeyError, AttributeError) as error:
-        # the last two are PyYAML's, for values that are not of the type that a tag gives them
+        # PyYAML raises the last two for values that do not match the type of their tag
         raise ConfigError(f"{where}: holds a value that can't be read: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{where}: has more than {MAX_YAML_DEPTH} levels; make it flatter") from None
 
 
 def _count_values(node: yaml.Node, where: str, known: dict[int, int], above: set[int]) -> int:
-    """How many values a node stands for with its aliases written out; `above` holds the nodes that it is within."""
+    """Number of values of a node after expansion of aliases; `above` has the ids of the nodes that contain it."""
     if id(node) in above:
         raise ConfigError(f"{where}: an alias names what it is within; write the values out")
     if len(above) > MAX_YAML_DEPTH:
@@ -177,7 +179,7 @@ def _refuse_repeated_keys(node: yaml.MappingNode, where: str) -> None:
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
-    """The dataclass `cls` from a mapping; raises `ConfigError` for anything that does not fit."""
+    """Convert a mapping to the dataclass `cls`; raises `ConfigError` for unknown keys, wrong types, missing values."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected a mapping of options, got {_kind(mapping)}")
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
@@ -197,7 +199,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
 
 
 def _with_new_names(mapping: Mapping[str, Any], renamed: Mapping[str, str], where: str) -> dict[str, Any]:
-    """Options under the names of today; `renamed` maps the names of before to them."""
+    """Rename options to their current names; `renamed` maps old names to new ones."""
     for old, new in renamed.items():
         if old in mapping and new in mapping:
             raise ConfigError(f"{where}: '{old}' and '{new}' are one option, which has the second name now; give one")
@@ -205,11 +207,11 @@ def _with_new_names(mapping: Mapping[str, Any], renamed: Mapping[str, str], wher
 
 
 def check_ranges(options: Any, **ranges: tuple[float, float]) -> None:
-    """Raise `ValueError` for options that are not within their range (or NaN); each value of a list must be.
+    """Raise `ValueError` for options outside their range, or NaN; all values of a list are checked.
 
     Args:
-        options: a dataclass; for its `__post_init__`.
-        ranges: {name of an option: (least, most)}; an option that is `None` passes.
+        options: Dataclass, from whose `__post_init__` this function is called.
+        ranges: {name of an option: (minimum, maximum)}. `None` is accepted as a value.
     """
     for name, (least, most) in ranges.items():
         value = getattr(options, name)
@@ -222,14 +224,14 @@ def _shortened(value: Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        # an integer of thousands of digits, lists within lists
+        # an integer with thousands of digits, or deeply nested lists
         text = "a value that is too long to show"
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def to_mapping(config: Any) -> Any:
-    """Plain dicts, lists and scalars of a dataclass; `from_mapping` reads them back."""
+    """Convert a dataclass to plain dicts, lists and scalars, which `from_mapping` converts back."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
     if isinstance(config, Mapping):
@@ -288,7 +290,7 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         except OverflowError:
             raise ConfigError(f"{where}: expected a number, got one with {value.bit_length()} bits") from None
     if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as a string; every user means the number
+        # YAML 1.1 reads 1e-3 as a string, but a number is meant
         try:
             return float(value)
         except ValueError:
@@ -327,7 +329,7 @@ def _convert_chosen(chosen_by: ChosenBy, value: Any, where: str) -> Any:
 
 
 def _convert_union(args: tuple, value: Any, where: str) -> Any:
-    """`X | None`, unions of scalars, and unions of dataclasses told apart by a `Literal` field that they share."""
+    """Convert to `X | None`, a union of scalars, or a union of dataclasses with a common `Literal` field."""
     if value is None and type(None) in args:
         return None
     args = tuple(a for a in args if a is not type(None))
@@ -365,7 +367,7 @@ def _tags(classes: tuple) -> dict[str, dict[str, type]]:
 
 
 def apply_overrides(mapping: Any, overrides: Iterable[str]) -> None:
-    """Set `key.key=value` in a mapping of options, each after the other. Raises `ConfigError`."""
+    """Apply overrides of the form `key.key=value` to a mapping of options, in order; raises `ConfigError`."""
     for override in overrides:
         _apply_override(mapping, override)
 

@@ -1,4 +1,4 @@
-"""The domain of an option, which stands in its type: the same from YAML, `--set`, the command line and Python.
+"""Domains of options, given as type annotations and checked for YAML, `--set`, the command line and Python alike.
 
     @dataclass(frozen=True)
     class Options:
@@ -7,8 +7,8 @@
         def __post_init__(self) -> None:
             check_fields(self)
 
-A number without a domain must be finite, a whole number be whole, a choice be one. `gnnpot.cli.domains` asks the same
-objects about the options of the command line.
+A float without a domain must be finite, an int must be a whole number, and a `Literal` must be one of its values.
+`gnnpot.cli.domains` uses the same objects for the options of the command line.
 """
 
 import dataclasses
@@ -24,18 +24,18 @@ from gnnpot.errors import suggest
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Domain:
-    """The numbers that an option may have.
+    """Set of the allowed values of a numeric option.
 
     >>> POSITIVE.problem(-1.0)
     '-1.0 is not a number above 0'
     """
 
-    words: str  #: "a number above 0"
-    contains: Callable[[Any], bool]  #: of a number, which may be NaN or infinite
-    whole: bool = False
+    words: str  #: description for messages, as "a number above 0"
+    contains: Callable[[Any], bool]  #: whether a number, which may be NaN or infinite, is in the domain
+    whole: bool = False  #: whether only integers are allowed
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, as the end of a sentence; `None`: it is in the domain."""
+        """Error message for a value that is not in the domain; `None` if it is."""
         kind = Integral if self.whole else Real
         if isinstance(value, kind) and not isinstance(value, bool) and self.contains(value):
             return None
@@ -51,9 +51,9 @@ INNER_SHARE = Domain("a number between 0 and 1", lambda x: 0 < x < 1)
 WHOLE = Domain("a whole number", lambda _: True, whole=True)
 WHOLE_FROM_0 = Domain("a whole number from 0 on", lambda n: n >= 0, whole=True)
 WHOLE_FROM_1 = Domain("a whole number from 1 on", lambda n: n >= 1, whole=True)
-#: more would not end within a lifetime
+#: numbers of steps; more would not finish within a lifetime
 STEPS = Domain("a whole number from 0 to 1e12", lambda n: 0 <= n <= 10**12, whole=True)
-#: fs; with less, positions in double precision don't change within a step
+#: time steps, fs; smaller steps don't change positions in double precision
 TIMESTEP = Domain("a number above 0, of at least 1e-6 fs", lambda x: 1e-6 <= x < math.inf)
 WHOLE_FROM_2 = Domain("a whole number from 2 on", lambda n: n >= 2, whole=True)
 
@@ -62,11 +62,11 @@ def check_fields(config: Any) -> None:
     """Check the fields of a dataclass against their types and domains; call it in `__post_init__`.
 
     Args:
-        config: an instance, whose fields have their values. Fields of other types than numbers, texts, choices, and
-            tuples and mappings of these, are not looked at.
+        config: Initialised instance. Fields are checked if their types are numbers, strings, `Literal`s, or tuples
+            and unions of these.
 
     Raises:
-        ValueError: "name: value is not a number above 0".
+        ValueError: A field is outside its domain, as "name: value is not a number above 0".
     """
     kind: Any = type(config)
     for name, check in _checks(kind):
@@ -81,7 +81,7 @@ Check = Callable[[Any], str | None]
 def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
     hints = _hints(cls)
     domains: dict[str, Domain] = {}
-    # a field that a subclass declares anew, for another default, keeps its domain
+    # a field that a subclass redeclares with another default keeps its domain
     for base in reversed(cls.__mro__):
         for name, hint in _hints(base).items() if base is not object else ():
             found = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Domain)), None)
@@ -91,7 +91,7 @@ def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    # pymatgen's classes, which `StructureLike` names for type checkers only; fields of them are not looked at
+    # `StructureLike` refers to classes of pymatgen for type checkers only; such fields are not checked
     return get_type_hints(cls, localns={"Structure": object, "Molecule": object}, include_extras=True)
 
 
@@ -140,7 +140,7 @@ def _tuple_of(arguments: tuple, domain: Domain | None) -> Check:
     checks = [_check_of(hint, domain) for hint in arguments if hint is not Ellipsis]
 
     def check(value: Any) -> str | None:
-        # a list where a tuple is expected, as people write in Python
+        # in Python, a list is accepted in place of a tuple
         if not isinstance(value, (tuple, list)):
             return None
         if not every and len(value) != len(checks):

@@ -1,7 +1,7 @@
-"""Errors that a user can act on: one sentence that says what is wrong, where, and what to do.
+"""Errors that users can fix: one sentence that says what is wrong, where, and what to do.
 
-The command line prints the sentence of a `GnnpotError` and exits with status 1; every other exception is a
-defect of gnnpot and keeps its traceback.
+The command line prints the message of a `GnnpotError` and exits with status 1. Any other exception is a bug in gnnpot,
+and its traceback is shown.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class GnnpotError(Exception):
-    """Base of all errors that come from input, not from a defect."""
+    """Base class of all errors that are caused by the input or the environment, not by a bug."""
 
 
 class DataError(GnnpotError):
@@ -17,39 +17,39 @@ class DataError(GnnpotError):
 
 
 class ConfigError(GnnpotError):
-    """A configuration that says something gnnpot does not know or can't do."""
+    """A configuration with an unknown or unsupported option or value."""
 
 
 class CheckpointError(GnnpotError):
-    """A checkpoint, card or published potential that is missing, damaged or of another format."""
+    """A checkpoint, card or published potential that is missing, damaged or in an unsupported format."""
 
 
 class DownloadError(CheckpointError):
-    """A published file that can't be had: no network, no such file, nothing of it in the mirror."""
+    """A published file that can't be downloaded: no network, or the file does not exist on the server or mirror."""
 
 
 class PluginError(GnnpotError):
-    """A package that adds to gnnpot and can't be used: it can't be imported, or its name is taken."""
+    """A plug-in that can't be used: it can't be imported, or its name is already taken."""
 
 
 class UnknownElementError(GnnpotError):
-    """A structure with an element that the potential has not seen."""
+    """A structure with an element that the potential does not support."""
 
 
 class MemoryNeedError(GnnpotError):
-    """A structure that needs more memory than the machine has to spare."""
+    """A structure that needs more memory than the machine has available."""
 
 
 class SimulationError(GnnpotError):
-    """A relaxation or a run of molecular dynamics that left physics: exploded, or met energies that aren't finite."""
+    """A relaxation or dynamics run that diverged: atoms flew apart, or energies became infinite or NaN."""
 
 
 class BuilderError(GnnpotError):
-    """A sentence or a recipe of which no structure can be made."""
+    """A sentence or recipe from which no structure can be built."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun.
+    """Format a number with its noun in singular or plural.
 
     >>> counted(1, "frame"), counted(20, "frame")
     ('1 frame', '20 frames')
@@ -58,7 +58,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence: the nearest known name, or all of them.
+    """End of an error message for an unknown name: the closest known name, or all known names.
 
     >>> suggest("cutof", ["cutoff", "units"])
     "did you mean 'cutoff'?"

@@ -1,9 +1,10 @@
-"""Packages that only some tasks need: which extra of gnnpot brings each, and the sentence where one is missing.
+"""Optional dependencies: the extra of gnnpot that installs each package, and the error if one is missing.
 
     with needs_extra("downloads of the Materials Project"):
         from mp_api.client import MPRester
 
-A core installation predicts, relaxes and simulates. Everything else is an extra: `pip install "gnnpot[train]"`.
+The core installation covers prediction, relaxation and molecular dynamics. Other tasks need extras, such as
+`pip install "gnnpot[train]"`.
 """
 
 from collections.abc import Iterator
@@ -46,18 +47,18 @@ EXTRA_OF = {
 
 
 class MissingExtraError(GnnpotError, ImportError):
-    """A package that this task needs is not installed; the message has the command that installs it."""
+    """A package needed for a task is not installed; the message contains the command to install it."""
 
 
 @contextmanager
 def needs_extra(task: str) -> Iterator[None]:
-    """Turns the `ModuleNotFoundError` of a package that an extra installs into a `MissingExtraError`.
+    """Convert the `ModuleNotFoundError` of a package that an extra installs to a `MissingExtraError`.
 
     Args:
-        task: What needs the package, as the beginning of a sentence: "gnnpot.train".
+        task: The task that needs the package, as the start of the message: "gnnpot.train".
 
     Raises:
-        MissingExtraError: A package among `EXTRA_OF` is missing. Any other missing module raises unchanged.
+        MissingExtraError: A package in `EXTRA_OF` is missing. The error for any other module is raised unchanged.
     """
     try:
         yield

@@ -1,16 +1,16 @@
-"""A potential: models' energies of the atoms, plus element references; one derivative gives everything else.
+"""Potential: atomic energies of models plus element references, with forces and stress by one differentiation.
 
     potential = Potential(model, references, energy_scale=1.5, terms=[ZBL(ZBLConfig(elements))])
     prediction = potential(potential.graph(frame))
     prediction.energy, prediction.forces, prediction.stress
 
-The energy of B structures with atoms i is
+The energy of a structure with atoms i is
 
     E = Σ_i [ s m_i + Σ_t t_i + E0(Z_i) ]                                                                      (1)
 
 with the model's atomic energies m_i, the energy scale s, the other terms t_i (short-range repulsion) and the element
-references E0. E depends on the atoms only through the edge vectors r_e = r_j - r_i, so with g_e = dE/dr_e, calculated
-once by reverse differentiation,
+references E0. E depends on the positions only through the edge vectors r_e = r_j - r_i. With g_e = dE/dr_e, computed
+once by reverse-mode differentiation,
 
     F_i   =  Σ_{e: centre i} g_e - Σ_{e: neighbour i} g_e                                                       (2)
     σ     =  1/V Σ_e ½ (r_e ⊗ g_e + g_e ⊗ r_e)                                                                 (3)
@@ -24,6 +24,8 @@ once by reverse differentiation,
 | F_i    | forces               | [N, 3]       | eV/Å   |
 | σ      | stress               | [B, 6] Voigt | eV/Å³  |
 | W_i    | virials              | [N, 3, 3]    | eV     |
+
+for B structures with N atoms and E edges in total.
 """
 
 import warnings
@@ -53,20 +55,22 @@ from gnnpot.units import VOIGT
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a potential predicts for B structures with N atoms in all. `None`: not asked for, or unknown to it."""
+    """Prediction for B structures with N atoms in total. `None`: not requested, or not predicted by the potential."""
 
     energy: Tensor  #: [B] float64, eV
-    energies: Tensor  #: [N] float64, eV, of each atom; they sum to `energy`
+    energies: Tensor  #: [N] float64, eV, atomic energies, whose sums are `energy`
     forces: Tensor | None = None  #: [N, 3] eV/Å
     stress: Tensor | None = None  #: [B, 6] eV/Å³, Voigt; NaN where the cell has no volume
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
-    extrapolation_count: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
-    others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
+    extrapolation_count: Tensor | None = (
+        None  #: [N] see `AtomicOutput`; only if forces, stress or virials are requested
+    )
+    others: Mapping[str, Tensor] = field(default_factory=dict)  #: other quantities of `data.quantities`, by name
 
     @property
     def quantities(self) -> dict[str, Tensor]:
-        """What is predicted of `data.quantities`, by name."""
+        """All predicted quantities of `data.quantities`, by name."""
         found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
         return {name: value for name, value in found.items() if value is not None}
 
@@ -78,15 +82,15 @@ class Prediction:
 
 
 class Potential(nn.Module):
-    """Equation (1): `energy_scale` times a model, plus further terms, plus element references.
+    """Potential by equation (1): `energy_scale` times a model, plus other terms, plus element references.
 
-    The energies are summed in float64 for any model's dtype.
+    Energies are summed in float64, whatever the dtype of the model.
 
     Args:
         model: The model.
-        references: Energies of the elements, eV; the potential knows the elements of the model that have one.
-        energy_scale: eV, unit of the model's energies.
-        terms: Further models, whose energies are in eV already.
+        references: Reference energies of the elements, eV; the potential supports the model's elements that have one.
+        energy_scale: Unit of the model's energies, eV.
+        terms: Additional models, whose energies are in eV.
     """
 
     reference_energies: Tensor
@@ -113,19 +117,19 @@ class Potential(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Å; the largest of the model's and the terms'."""
+        """Largest cutoff of the model and the terms, Å."""
         return max(m.cutoff for m in (self.model, *self.terms))
 
     @property
     def three_body_cutoff(self) -> float | None:
-        """Å; the largest, or `None` if no model needs triplets."""
+        """Largest three-body cutoff of the model and the terms, Å; `None` if none uses triplets."""
         return max(
             (m.three_body_cutoff for m in (self.model, *self.terms) if m.three_body_cutoff is not None), default=None
         )
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision in which the models calculate."""
+        """The dtype of the model's parameters."""
         return next((p.dtype for p in self.model.parameters()), torch.float64)
 
     @property
@@ -133,7 +137,7 @@ class Potential(nn.Module):
         return self.energy_scale.device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Moves and casts everything, but keeps the energy scale and the references in float64."""
+        """Move and cast all tensors, but keep the energy scale and the references in float64."""
         references, scale = self.reference_energies, self.energy_scale
         super()._apply(fn, recurse)
         self.reference_energies = references.to(self.reference_energies.device)
@@ -141,7 +145,7 @@ class Potential(nn.Module):
         return self
 
     def __repr__(self) -> str:
-        """A few lines: architecture, size, elements, reach. `repr(potential.model)` lists the layers."""
+        """Summary: architecture, size, elements, cutoff. `repr(potential.model)` lists the layers."""
         parameters = sum(p.numel() for p in self.parameters())
         architecture = getattr(getattr(self.model, "config", None), "architecture", type(self.model).__name__)
         elements = " ".join(self.elements)
@@ -159,15 +163,15 @@ class Potential(nn.Module):
         return "Potential(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def with_references(self, references: ElementReferences) -> "Potential":
-        """The same models (shared, not copied) with other element references."""
+        """Return a potential of the same models (shared, not copied) with other element references."""
         other = Potential(self.model, references, float(self.energy_scale), list(self.terms))
         other.train(self.training)
         return other.to(self.device)
 
     def memory(self, size: GraphSize) -> int:
-        """About how many bytes a prediction on the processor takes at its peak, with its graph."""
+        """Estimated peak memory of a prediction on the CPU, including its graph, bytes."""
         model = self.model.memory(size)
-        # terms come after the model, when its gradient is left
+        # terms are evaluated after the model, of which only the gradient is then in memory
         terms = [term.memory(size) + 24 * size.edges for term in self.terms]
         return size.peak(max(model, *terms, 0))
 
@@ -180,10 +184,20 @@ class Potential(nn.Module):
         where: str,
         skin: float = 0.0,
     ) -> None:
-        """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
-        whose prediction would not fit into the memory that is free; nothing large is allocated for it.
+        """Check that the potential supports a structure, and that its prediction fits into memory.
 
-        `skin` (Å) is how far beyond the cutoff pairs are listed.
+        Args:
+            numbers: Atomic numbers [N].
+            positions: Positions [N, 3], Å.
+            cell: Cell vectors [3, 3], Å.
+            pbc: Periodicity along the cell vectors [3].
+            where: Name of the structure for messages.
+            skin: Distance beyond the cutoff within which pairs are listed, Å.
+
+        Raises:
+            UnknownElementError: The potential does not support an element.
+            MemoryNeedError: The prediction on the CPU would need more memory than is free. The check itself allocates
+                no large arrays.
         """
         check_elements(numbers, self.elements, where)
         if self.device.type == "cpu":
@@ -191,7 +205,7 @@ class Potential(nn.Module):
             check_memory(self.memory(size), where, size)
 
     def graph(self, structure: StructureLike, *, labels: bool = False) -> Graph:
-        """The graph of a structure for this potential. Raises what `check` raises."""
+        """Build the graph of a structure for this potential; raises the errors of `check`."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
         with usual_modes():
@@ -200,10 +214,10 @@ class Potential(nn.Module):
     def forward(
         self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
     ) -> Prediction:
-        """Equations (1) to (4) for a graph or a batch of graphs.
+        """Predict by equations (1) to (4) for a graph or a batch of graphs.
 
-        With `training`, everything is differentiable with respect to the parameters, as a loss needs it; without it,
-        only the energy is, and that only if nothing else is asked for.
+        With `training`, all results are differentiable with respect to the parameters, for use in a loss. Otherwise
+        only the energy is, and only if forces, stress and virials are not requested.
         """
         if not are_usual():
             with usual_modes():
@@ -216,7 +230,7 @@ class Potential(nn.Module):
             dtype = self.model.fast_dtype
         dtype = dtype or self.dtype
         if vectors.dtype != dtype:
-            # a shallow copy, so that the caller's graph stays as it was
+            # a shallow copy, so that the caller's graph is not changed
             graph = graph.clone_with_edge_vectors(vectors.to(dtype))
         if not with_gradient:
             return self._prediction(graph, self._energies(graph))
@@ -225,7 +239,7 @@ class Potential(nn.Module):
         return self._prediction(graph, output, gradient, forces, stress, virials)
 
     def _energies(self, graph: Graph) -> AtomicOutput:
-        """What the model predicts for the atoms, with energies by eq. (1), eV."""
+        """Output of the model, with atomic energies by equation (1), eV."""
         output = self.model(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         for term in self.terms:
@@ -233,7 +247,7 @@ class Potential(nn.Module):
         return replace(output, energies=energies)
 
     def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[AtomicOutput, Tensor]:
-        """The same and g_e, [E, 3]."""
+        """Output of the model, with atomic energies by equation (1), eV; and g_e, [E, 3], eV/Å."""
         output, gradient = self.model.energies_and_gradient(graph, create_graph=training)
         scale, references = self.energy_scale, self.reference_energies
         if training or gradient.device.type != "cpu":
@@ -279,20 +293,20 @@ class Potential(nn.Module):
 
 
 def _sum(energies: Tensor, graph: Graph) -> Tensor:
-    """Of each structure, [B]."""
+    """Sum atomic energies over each structure, [B]."""
     count = graph.cell.shape[0]
     return energies.sum()[None] if count == 1 else energies.new_zeros(count).index_add(0, _batch(graph), energies)
 
 
 def forces_from_edges(gradient: Tensor, graph: Graph) -> Tensor:
-    """Equation (2), [N, 3]."""
+    """Forces by equation (2), [N, 3]."""
     centre, neighbor = graph.edge_index
     zeros = gradient.new_zeros(graph.numbers.shape[0], 3)
     return zeros.index_add(0, centre, gradient).index_add(0, neighbor, -gradient)
 
 
 def stress_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
-    """Equation (3), [B, 6]; NaN where the cell has no volume."""
+    """Stress by equation (3), [B, 6]; NaN for a cell without volume."""
     if graph.cell.shape[0] == 1:
         outer = edge_vectors.T @ gradient
         virial = (0.5 * (outer + outer.T)).reshape(1, 9)[:, [3 * i + j for i, j in VOIGT]]
@@ -302,12 +316,12 @@ def stress_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> T
         virial = g.new_zeros(graph.cell.shape[0], 6).index_add(0, batch, torch.stack(components, dim=1))
     volume = torch.linalg.det(graph.cell).abs().to(virial.dtype)[:, None]
     solid = volume > 0
-    # NaN comes last: a division by it would make derivatives NaN too, even of stresses that no loss asks for
+    # NaN is set after the division: dividing by NaN would make the derivatives NaN too, even if no loss uses the stress
     return torch.where(solid, virial / torch.where(solid, volume, 1.0), torch.nan)
 
 
 def virials_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
-    """Equation (4), [N, 3, 3]: each edge's virial goes half to its centre and half to its neighbour."""
+    """Atomic virials by equation (4), [N, 3, 3]: half of each edge's virial is assigned to each of its atoms."""
     centre, neighbor = graph.edge_index
     outer = -0.5 * edge_vectors[:, :, None] * gradient[:, None, :]
     zeros = gradient.new_zeros(graph.numbers.shape[0], 3, 3)
@@ -315,6 +329,6 @@ def virials_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> 
 
 
 def _batch(graph: Graph) -> Tensor:
-    """Index of each atom's structure, [N]; a graph that was not batched is one structure."""
+    """Index of each atom's structure, [N]; a graph without `batch` is one structure."""
     batch = graph.get("batch")
     return torch.zeros_like(graph.numbers) if batch is None else batch

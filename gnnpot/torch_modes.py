@@ -1,9 +1,9 @@
-"""PyTorch's modes and defaults, which a user may have set, don't change what gnnpot calculates; devices and precisions.
+"""Isolation from PyTorch modes and defaults set by the user; conversion of devices and dtypes.
 
 with usual_modes():
-    ...                              # as in a fresh process: no inference mode, no autocast, tensors on the CPU
+    ...                              # as in a new process: no inference mode, no autocast, tensors on the CPU
 
-as_device("cuda"), as_dtype("float64")           # or a sentence
+as_device("cuda"), as_dtype("float64")           # or ConfigError
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import torch
 
 from gnnpot.errors import ConfigError
 
-#: precisions that models calculate in
+#: dtypes of models, by name
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def usual_modes() -> contextlib.AbstractContextManager[None]:
-    """A block without inference mode and autocast, in which new tensors are on the CPU.
+    """Context manager without inference mode and autocast, in which new tensors are on the CPU.
 
-    Within inference mode PyTorch has no derivatives at all, not even where they are asked for.
+    In inference mode, PyTorch computes no derivatives, even if they are requested explicitly.
     """
     return _NOTHING if are_usual() else _without_modes()
 
@@ -43,10 +43,10 @@ def _without_modes() -> Iterator[None]:
 
 
 def are_usual() -> bool:
-    """Whether `usual_modes` would change nothing."""
+    """Whether the modes and the default device are those of `usual_modes` already."""
     return not (
         torch.is_inference_mode_enabled()
-        # a tenth of the time of torch.get_default_device, at each step of dynamics
+        # ten times faster than torch.get_default_device; called at each step of dynamics
         or torch.empty(0).device.type != "cpu"
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
@@ -54,10 +54,10 @@ def are_usual() -> bool:
 
 
 def as_device(device: Any) -> torch.device | None:
-    """The device that PyTorch means by a name, a number or a device; `None` stays.
+    """Convert a name, an index or a device to a `torch.device`; `None` is returned unchanged.
 
     Raises:
-        ConfigError: if there is no such device, or it can't be used here.
+        ConfigError: The device does not exist, or can't be used on this machine.
     """
     if device is None:
         return None
@@ -73,10 +73,10 @@ def as_device(device: Any) -> torch.device | None:
 
 
 def as_dtype(dtype: Any) -> torch.dtype | None:
-    """The precision of a name or a type of PyTorch; `None` stays.
+    """Convert a name or a PyTorch dtype to a `torch.dtype`; `None` is returned unchanged.
 
     Raises:
-        ConfigError: if models don't calculate in it.
+        ConfigError: Models do not support the dtype.
     """
     if dtype is None or dtype in DTYPES.values():
         return dtype

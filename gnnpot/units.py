@@ -1,4 +1,4 @@
-"""The one convention of units, and named converters into it.
+"""Units and sign conventions used throughout gnnpot, unit constants, and conversion of stresses.
 
 | quantity          | unit | convention                                                     |
 |-------------------|------|----------------------------------------------------------------|
@@ -8,10 +8,10 @@
 | stress            | eV/Å³| +1/V dE/dε: positive under tension (ASE's sign); Voigt order   |
 |                   |      | xx, yy, zz, yz, xz, xy (ASE's order), shear not doubled        |
 | magnetic moments  | µB   |                                                                |
-| time              | fs   | outside ASE's own time unit                                    |
+| time              | fs   | not ASE's time unit                                            |
 | temperature       | K    |                                                                |
 
-The values are those of `ase.units` (CODATA 2014).
+The values are taken from `ase.units` (CODATA 2014).
 """
 
 import numpy as np
@@ -27,18 +27,18 @@ BOLTZMANN: float = _ase.kB
 #: e²/(4πε₀) in eV Å
 COULOMB: float = _ase.Hartree * _ase.Bohr
 
-#: (row, column) of each Voigt component, ASE's order
+#: (row, column) of each Voigt component, in ASE's order
 VOIGT: tuple[tuple[int, int], ...] = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def stress_to_voigt(stress: np.ndarray) -> np.ndarray:
-    """Voigt components `[..., 6]` of symmetric stress tensors `[..., 3, 3]`; off-diagonal pairs are averaged."""
+    """Convert stress tensors `[..., 3, 3]` to Voigt components `[..., 6]`; off-diagonal pairs are averaged."""
     stress = np.asarray(stress, dtype=float)
     return np.stack([0.5 * (stress[..., i, j] + stress[..., j, i]) for i, j in VOIGT], axis=-1)
 
 
 def stress_from_voigt(voigt: np.ndarray) -> np.ndarray:
-    """Symmetric stress tensors `[..., 3, 3]` of Voigt components `[..., 6]`."""
+    """Convert Voigt components `[..., 6]` to symmetric stress tensors `[..., 3, 3]`."""
     voigt = np.asarray(voigt, dtype=float)
     full = np.empty((*voigt.shape[:-1], 3, 3))
     for k, (i, j) in enumerate(VOIGT):
