@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Give every command bad input, and judge what comes of it.
+"""Run all commands with bad input, and classify the outcomes.
 
     python scripts/checks/bad_input.py [--only WORD...] [--part 1/4] [--details] [--list]
     python scripts/checks/bad_input.py --results results.json --markdown docs/reliability.md
 
-The tries are the tables in `bad_input_cases/`: a command line and files, with what is expected of them written beside:
-exit status, words of the message, files that may change. Each runs in a folder of its own, in a fork of this process,
-which has imported gnnpot once, or in a new process, within limits of time and memory. What comes of a try is one of
+The tries are defined by the tables in `bad_input_cases/`: a command line and files, with the expected exit status,
+words of the message, and files that may change. Each try runs in its own folder, in a fork of this process, which has
+imported gnnpot once, or in a new process, with limits of time and memory. The outcome of a try is one of
 
-    clear         the expected status and words, in a message of a few lines; only what may change has changed
-    traceback     an exception that nobody expected, also where a sentence hides it
-    without end   more than 60 s of processor time, or 600 s of the clock
+    clear         expected status and words, in a message of a few lines; only files that may change have changed
+    traceback     an unexpected exception, also if it was converted to a message
+    without end   more than 60 s of processor time, or 600 s of wall time
     signal        the process was killed
-    silent        status 0, where the input can't be used
-    destructive   a file that may not change has changed, is gone, or has come into being
-    misleading    another status, or a message without the expected words, or longer than 12 lines
+    silent        status 0, although the input can't be used
+    destructive   a file that may not change was changed, deleted or created
+    misleading    another status, or a message without the expected words or of more than 12 lines
 
-Exit status 1 if one is not clear. With `--results` the classes are kept in a file: the same command continues, and
-gives what was not clear another try. `--markdown` writes the table of them into a page.
+The exit status is 1 if an outcome is not clear. With `--results` the outcomes are kept in a file: the same command
+continues, and repeats the tries that were not clear. `--markdown` writes the table of outcomes into a page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
-# the tries are about words, which must not depend on where lines are broken
+# the words that are compared must not depend on line breaks
 os.environ["COLUMNS"] = "200"
 
 from bad_input_cases import Try, all_tries  # noqa: E402
@@ -51,12 +51,12 @@ from bad_input_cases.fork import Outcome, run  # noqa: E402
 CLASSES = ("clear", "traceback", "without end", "signal", "silent", "destructive", "misleading")
 MOST_LINES = 12
 BEGIN, END = "<!-- bad input: begin -->", "<!-- bad input: end -->"
-#: locks, which stay beside what they lock, and links that show nothing
+#: lock files, which are kept next to the locked files
 IGNORED = ("*.lock", "*/.lock")
 
 
 def judge(attempt: Try, outcome: Outcome) -> tuple[str, str]:
-    """(class, why) of what came of a try."""
+    """(class, reason) of the outcome of a try."""
     if not outcome.ended:
         return "without end", f"after {outcome.seconds:.0f} s"
     if outcome.signal:
@@ -84,14 +84,14 @@ def _judge_words(attempt: Try, output: str) -> tuple[str, str]:
         lines = [line for line in output.splitlines() if line.strip()]
         if len(lines) > MOST_LINES:
             return "misleading", f"{len(lines)} lines"
-        # the name of an exception or of a key is no reason
+        # the bare name of an exception or key is not a reason
         if thin := re.search(r"(?<!\w)\((\w+Error|'[^' ]*'|None|)\)", output):
             return "misleading", f"a thin reason: {thin.group()}"
     return "clear", ""
 
 
 def prepare() -> None:
-    """Import what commands import, and compile the kernels, so that forks need not."""
+    """Import the modules and compile the kernels that commands need, so that forks need not."""
     import importlib
 
     for name in (
@@ -114,7 +114,7 @@ def prepare() -> None:
 
 
 def attempt_all(tries: list[Try], details: bool, known: dict[str, str], save: Callable[[], None]) -> None:
-    """Run the tries one after the other; `known` gets the class of each by its title."""
+    """Run the tries one after the other, and store the class of each in `known`, by title."""
     with tempfile.TemporaryDirectory(prefix="bad-input-") as scratch:
         files = Files(Path(scratch) / "files")
         for name in sorted({name.partition(" as ")[0] for attempt in tries for name in attempt.files}):
@@ -137,12 +137,12 @@ def attempt_all(tries: list[Try], details: bool, known: dict[str, str], save: Ca
 
 
 def title(attempt: Try) -> str:
-    """Group and name."""
+    """Group and name of a try."""
     return f"{attempt.group}: {attempt.name}"
 
 
 def counts(tries: list[Try], known: dict[str, str]) -> dict[str, Counter[str]]:
-    """How many tries of each group have come to which class."""
+    """Number of tries of each group in each class."""
     table: dict[str, Counter[str]] = {}
     for attempt in tries:
         if title(attempt) in known:
@@ -158,7 +158,7 @@ def _show(attempt: Try, outcome: Outcome, kind: str, why: str) -> None:
 
 
 def to_markdown(table: dict[str, Counter[str]]) -> str:
-    """The table of docs/reliability.md."""
+    """Return the table of docs/reliability.md."""
     rows = [f"| tries | number | {' | '.join(CLASSES)} |", f"|---|{'---|' * (len(CLASSES) + 1)}"]
     total: Counter[str] = Counter()
     for group, counts in table.items():
@@ -169,14 +169,14 @@ def to_markdown(table: dict[str, Counter[str]]) -> str:
 
 
 def main() -> int:
-    """Run the tries that are asked for."""
+    """Run the selected tries."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], help="tries with this in their group or name")
-    parser.add_argument("--details", action="store_true", help="show the tries that are clear, too")
-    parser.add_argument("--markdown", type=Path, help="write the table between the marks of this file")
-    parser.add_argument("--part", default="1/1", help="K/N: every N-th try, from the K-th on")
-    parser.add_argument("--results", type=Path, help="JSON file of the classes; the same command continues")
-    parser.add_argument("--list", action="store_true", help="only name the tries")
+    parser.add_argument("--only", action="append", default=[], help="only tries with this text in their group or name")
+    parser.add_argument("--details", action="store_true", help="also show the tries that are clear")
+    parser.add_argument("--markdown", type=Path, help="write the table between the marks in this file")
+    parser.add_argument("--part", default="1/1", help="K/N: every N-th try, starting with the K-th")
+    parser.add_argument("--results", type=Path, help="JSON file of the classes, from which the same command continues")
+    parser.add_argument("--list", action="store_true", help="list the tries and exit")
     given = parser.parse_args()
     tries = all_tries()
     tries += in_processes(tries)
@@ -208,7 +208,7 @@ def main() -> int:
 
 
 def write_table(path: Path, text: str) -> None:
-    """Put the table between the marks of a page."""
+    """Write the table between the marks of a page."""
     head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     path.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")

@@ -1,18 +1,19 @@
-"""Speed of two versions of gnnpot, in alternation: energy, forces and stress of each model that needs no download.
+"""Compare the speed of two versions of gnnpot: energy, forces and stress of all models that need no download.
 
     python scripts/checks/compare_versions.py dist/gnnpot-0.1.0-py3-none-any.whl dist/gnnpot-0.2.0-py3-none-any.whl
     python scripts/checks/compare_versions.py old-venv/bin/python new-venv/bin/python --rounds 15 --out history
 
-Each version runs in a process of its own, on as many threads as asked for: a wheel is unpacked into a temporary folder
-and runs with the packages of this Python, another environment is given by its interpreter. A round asks both versions
-for each row, one after the other and in turns first, so that a busy machine is busy for both. The time of a row in a
-round is the least of a few repetitions; its ratio is old over new, above 1 where the new version is faster.
+Each version runs in its own process with `--threads` threads. A wheel is unpacked into a temporary folder and uses the
+packages of this Python; another environment is given by its interpreter. In each round both versions are timed for each
+row, alternating which is first, so that other load on the machine affects both. The time of a row in a round is the
+minimum of a few repetitions. Its ratio is old over new, which is above 1 if the new version is faster.
 
-Rows are gnnpot-1, and M3GNet, CHGNet, SevenNet and HDNNP with random weights of one configuration, of 8, 64 and 512
-atoms. A model that one of the versions does not have is left out. Both must give the same energies.
+Rows are gnnpot-1, and M3GNet, CHGNet, SevenNet and HDNNP with random weights in one configuration each, for 8, 64 and
+512 atoms. A model that one of the versions lacks is skipped. Both versions must give the same energies.
 
-Written to `OUT/NEW_VERSION.json` (or `OUT/NAME.json`): versions, processor, and for each row milliseconds and the
-geometric mean of its ratios over the rounds. Ends with status 3 if the geometric mean over all rows is below `--least`.
+The output `OUT/NEW_VERSION.json` (or `OUT/NAME.json`) contains the versions, the processor, and for each row the times
+in ms and the geometric mean of the ratios over the rounds. The exit status is 3 if the geometric mean over all rows is
+below `--least`.
 """
 
 import argparse
@@ -32,14 +33,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SIZES = (8, 64, 512)
-#: the least time, s, that one measurement takes; of it the fastest call counts
+#: minimum duration of one measurement, s, of which the fastest call counts
 SPAN = 0.25
-#: eV per atom, by which the versions may differ
+#: maximum difference of the versions' energies, eV per atom
 SAME = 1e-4
 
 
 class Version:
-    """A version of gnnpot in a process of its own."""
+    """A version of gnnpot, running in its own process."""
 
     def __init__(self, source: Path, folder: Path, threads: int) -> None:
         self.source = source
@@ -57,7 +58,7 @@ class Version:
         )
 
     def ask(self, *words: object) -> dict:
-        """The answer to a request; raises `RuntimeError` if the process has ended."""
+        """Send a request and return the answer; raises `RuntimeError` if the process has ended."""
         given, said = self._process.stdin, self._process.stdout
         if given is None or said is None:
             raise RuntimeError(f"{self.source}: the version can't be asked")
@@ -75,7 +76,7 @@ class Version:
 
 @contextmanager
 def versions(old: Path, new: Path, threads: int, folder: Path | None) -> Iterator[tuple[Version, Version]]:
-    """Both, from when they have started to when they are not needed any more. `folder` keeps compiled kernels."""
+    """Run both versions within the context; `folder` keeps compiled kernels."""
     with tempfile.TemporaryDirectory() as temporary:
         started = []
         try:
@@ -90,7 +91,7 @@ def versions(old: Path, new: Path, threads: int, folder: Path | None) -> Iterato
 
 
 def work(threads: int) -> None:
-    """What the process of a version does: answers requests until its input ends."""
+    """Main loop of a version's process: answer requests until the input ends."""
     import torch
 
     torch.set_num_threads(threads)
@@ -124,7 +125,7 @@ def _about() -> dict:
 
 
 class _Row:
-    """A calculator and a crystal, whose atoms move a little before each call as in molecular dynamics."""
+    """A calculator and a crystal, whose atoms move slightly before each call, as in molecular dynamics."""
 
     def __init__(self, model: str, atoms: int) -> None:
         import numpy as np
@@ -138,7 +139,7 @@ class _Row:
         self._atoms.calc = _calculator(model)
 
     def energy(self) -> float:
-        """Per atom, and everything is compiled."""
+        """Energy per atom, eV; this call also compiles all kernels."""
         self._atoms.get_forces()
         self._atoms.get_stress()
         return self._atoms.get_potential_energy() / len(self._atoms)
@@ -188,7 +189,7 @@ MODELS = ("gnnpot-1", "M3GNet", "CHGNet", "SevenNet", "HDNNP")
 
 
 def prepare(old: Version, new: Version, models: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, int]]:
-    """The rows that both versions have. Raises `RuntimeError` if their energies differ."""
+    """Return the rows that both versions support; raises `RuntimeError` if their energies differ."""
     rows = []
     for model in models:
         for atoms in sizes:
@@ -206,7 +207,7 @@ def prepare(old: Version, new: Version, models: Sequence[str], sizes: Sequence[i
 
 
 def measure(old: Version, new: Version, rows: Sequence[tuple[str, int]], rounds: int) -> list[dict]:
-    """Milliseconds and ratios of each row."""
+    """Measure the times (ms) and ratios of each row."""
     times: dict[tuple[str, int], list[tuple[float, float]]] = {row: [] for row in rows}
     for number in range(rounds):
         for row in rows:
@@ -232,22 +233,22 @@ def _ratios(times: dict[tuple[str, int], list[tuple[float, float]]]) -> list[flo
 
 
 def _mean(ratios: Sequence[float]) -> float:
-    """Geometric."""
+    """Geometric mean."""
     return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", type=Path, help="a wheel, or the Python of an environment")
+    parser.add_argument("old", type=Path, help="a wheel, or the Python interpreter of an environment")
     parser.add_argument("new", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--atoms", type=int, nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "history")
-    parser.add_argument("--name", help="of the new version in the history, if not what it calls itself")
-    parser.add_argument("--work", type=Path, help="folder that keeps compiled kernels for another comparison")
-    parser.add_argument("--least", type=float, default=0.98, help="of the geometric mean of the ratios")
+    parser.add_argument("--name", help="name of the new version in the history; default: its version")
+    parser.add_argument("--work", type=Path, help="folder that keeps compiled kernels for later comparisons")
+    parser.add_argument("--least", type=float, default=0.98, help="minimum of the geometric mean of the ratios")
     asked = parser.parse_args()
     with versions(asked.old, asked.new, asked.threads, asked.work) as (old, new):
         about = {"old": old.ask("about"), "new": new.ask("about")}

@@ -1,12 +1,12 @@
-"""How often the intervals of `gnnpot conductivity` hold the truth, on random walks of known D and Haven ratio.
+"""Coverage of the intervals of `gnnpot conductivity`, on random walks of known D and Haven ratio.
 
     python scripts/checks/diffusion_intervals.py --cases 200 --out docs/checks/diffusion_intervals.json
 
-Each case is a random walk of M ions in a periodic cell with vibrations and slow rattling on top, of D_tracer, Haven
-ratio H, M, length and amplitude of the rattling chosen at random from ranges. Of each step of an ion the share
-ρ = (1/H - 1)/(M - 1) of the variance is common to all, so that D_collective = D_tracer / H. A 95 % interval should hold
-the truth in 90 to 99 % of the cases.
-What has been done is kept in OUT, and the same command continues.
+Each case is a random walk of M ions in a periodic cell, with added vibrations and slow rattling. D_tracer, the Haven
+ratio H, M, the length and the amplitude of the rattling are drawn at random from ranges. The fraction
+ρ = (1/H - 1)/(M - 1) of the variance of each step is common to all ions, so that D_collective = D_tracer / H. A 95 %
+interval should contain the true value in 90 to 99 % of the cases.
+Finished cases are kept in OUT, and the same command continues.
 """
 
 import json
@@ -19,11 +19,11 @@ from scipy.signal import lfilter
 
 from gnnpot.properties.conductivity import Displacements, analyse
 
-#: ps between frames; Å, of the vibrations along each axis
+#: time between frames, ps; amplitude of the vibrations along each axis, Å
 FRAME_TIME, VIBRATION = 0.2, 0.25
-#: Å, of the rattling along each axis, at most: more (0.3 of the distance of 3 Å between sites, in all) would be a melt
+#: maximum amplitude of the rattling along each axis, Å; more (in total 0.3 of the site distance of 3 Å) would be a melt
 RATTLING = 0.5
-#: ps, in which rattling forgets
+#: correlation time of the rattling, ps
 RATTLING_TIME = 2.0
 ESTIMATES = ("tracer", "tracer_blocks", "collective", "collective_blocks", "haven_ratio")
 
@@ -36,7 +36,7 @@ def random_walk(
     common = (1 / haven - 1) / (ions - 1)
     own, shared = rng.normal(size=(frames, ions, 3)), rng.normal(size=(frames, 1, 3))
     walk = np.cumsum(length * (np.sqrt(1 - common) * own + np.sqrt(common) * shared), axis=0)
-    # a process of first order, whose mean square displacement grows to 6 u² within some ps
+    # a first-order autoregressive process, whose mean square displacement grows to 6 u² within a few ps
     kept = np.exp(-FRAME_TIME / RATTLING_TIME)
     slow = rattling * lfilter([np.sqrt(1 - kept**2)], [1, -kept], rng.normal(size=walk.shape), axis=0)
     positions = walk + slow + rng.uniform(0, side, (ions, 3)) + VIBRATION * rng.normal(size=walk.shape)
@@ -44,7 +44,7 @@ def random_walk(
 
 
 def one_case(seed: int) -> dict[str, Any]:
-    """The truth, and what is found of it."""
+    """True values of one random walk, and the estimates relative to them."""
     rng = np.random.default_rng(seed)
     tracer = float(10 ** rng.uniform(-5.3, -4.3))
     haven, ions, frames = float(rng.uniform(0.3, 0.9)), int(rng.integers(20, 41)), int(rng.integers(1000, 2000))
@@ -64,7 +64,7 @@ def one_case(seed: int) -> dict[str, Any]:
 
 
 def coverage(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Share of the intervals that hold the truth, mean of found over true, and mean half width, relative."""
+    """Fraction of intervals with the true value, mean ratio of estimate to true value, mean relative half width."""
     result = {}
     for name in ESTIMATES:
         rows = [case[name] for case in cases if name in case]
@@ -78,12 +78,12 @@ def coverage(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def main(
-    cases: Annotated[int, typer.Option(help="Random walks.")] = 200,
-    out: Annotated[Path, typer.Option(help="JSON of the cases and the coverage.")] = Path(
+    cases: Annotated[int, typer.Option(help="Number of random walks.")] = 200,
+    out: Annotated[Path, typer.Option(help="JSON file of the cases and the coverage.")] = Path(
         "docs/checks/diffusion_intervals.json"
     ),
 ) -> None:
-    """Do the cases that OUT does not have."""
+    """Run the cases that are not in OUT."""
     done = json.loads(out.read_text())["cases"] if out.is_file() else []
     for seed in range(len(done), cases):
         done.append(one_case(seed))

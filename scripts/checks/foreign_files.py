@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Read files of other programs, and compare each frame with what ASE, pymatgen or dpdata read in them.
+"""Read files of other programs, and compare each frame with the values read by ASE, pymatgen or dpdata.
 
     python scripts/checks/foreign_files.py FOLDER... [--details] [--markdown]
 
-Each file (and DeepMD folder) that a reader of gnnpot takes is read with `bad_frames="skip"`; then energy, forces and
-stress of each frame are compared with those of the other package. Each frame is
+Each file (and DeepMD folder) that a reader of gnnpot accepts is read with `bad_frames="skip"`. Then the energy, forces
+and stress of each frame are compared with the other package. Each frame is
 
-    equal      the numbers are the same, within the digits that the file has
-    differs    they are not: a defect here or there
-    refused    gnnpot refuses the frame, or the file, with a reason; `oracle reads it` counts those for which the other
-               package gives a frame
+    equal      the numbers agree within the digits in the file
+    differs    the numbers do not agree, because of a bug in gnnpot or the other package
+    refused    gnnpot refuses the frame or the file, with a reason; `oracle reads it` counts those that the other
+               package reads
     no oracle  no other package reads the file
 
-Exit status 1 if a frame differs, or if reading ends in anything but a `DataError`.
+The exit status is 1 if a frame differs, or if reading raises anything but a `DataError`.
 
-Needs ase and pymatgen; dpdata, for DeepMD's folders, is used where it is installed. Test files are in the source
+Requires ase and pymatgen; dpdata is used for DeepMD folders if it is installed. Test files are in the source
 distributions on PyPI of ase, phonopy, phono3py, aiida-vasp, parsevasp, dpdata (0.2.13), dpgen (0.10.0), deepmd-kit
 (2.1.5), effmass, amset and kliff: `pip download --no-deps --no-binary NAME NAME`, then unpack.
 """
@@ -44,18 +44,18 @@ from gnnpot.data.readers.base import read_numbered
 from gnnpot.errors import GnnpotError
 from gnnpot.units import KBAR, stress_to_voigt
 
-#: differences below these are those of decimals and of the constants of nature: eV per atom, eV/Å, eV/Å³
+#: tolerances for rounding and for different physical constants: eV per atom, eV/Å, eV/Å³
 ENERGY, FORCES, STRESS = 2e-6, 2e-5, 2e-6
-#: relative differences of the constants of nature (ASE reads Quantum ESPRESSO with those of 2006)
+#: relative tolerance for different physical constants (ASE reads Quantum ESPRESSO with those of 2006)
 CONSTANTS = 2e-7
-#: larger files are left out, bytes
+#: maximum size of a file, bytes; larger files are skipped
 MAX_SIZE = 200_000_000
 SKIPPED_ENDINGS = (".py", ".pyc", ".md", ".rst", ".html", ".ipynb", ".json", ".toml", ".cif", ".lock")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What another package reads of a frame; `None` where it gives nothing."""
+    """Labels of a frame as read by another package; `None` if it reads none."""
 
     energy: float | None
     forces: np.ndarray | None
@@ -64,7 +64,7 @@ class Labels:
 
 @dataclass
 class Tally:
-    """Counts of one source and format."""
+    """Counts for one source and format."""
 
     files: int = 0
     frames: Counter[str] = field(default_factory=Counter)
@@ -75,8 +75,10 @@ class Tally:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
-    parser.add_argument("--details", action="store_true", help="a line for each file that is not equal throughout")
-    parser.add_argument("--markdown", action="store_true", help="the table in Markdown")
+    parser.add_argument(
+        "--details", action="store_true", help="print a line for each file with a frame that is not equal"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
@@ -107,7 +109,7 @@ def candidates(paths: list[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def check(source: str, path: Path, tallies: dict[tuple[str, str], Tally], details: list[str]) -> None:
-    """Read one file both ways, and count."""
+    """Read one file with both packages, and count the outcomes."""
     try:
         reader = reader_of(path)
     except GnnpotError:
@@ -132,7 +134,7 @@ def check(source: str, path: Path, tallies: dict[tuple[str, str], Tally], detail
         return
     theirs, problem = oracle(path, reader)
     if list(theirs) != list(ours) and len(theirs) == len(ours):
-        # the other package does not count frames that are incomplete
+        # the other package does not count incomplete frames
         theirs = dict(zip(ours, theirs.values(), strict=True))
     verdicts = Counter({"no oracle" if problem else "not there": 0})
     differences: list[str] = []
@@ -163,7 +165,7 @@ def check(source: str, path: Path, tallies: dict[tuple[str, str], Tally], detail
 
 
 def difference(frame: Frame, labels: Labels) -> str:
-    """In what a frame and the other package's labels differ; nothing where they don't."""
+    """Description of the differences between a frame and the other package's labels; empty if they agree."""
     found = []
     if (frame.energy is None) != (labels.energy is None):
         found.append(f"energy {frame.energy} and {labels.energy}")
@@ -183,7 +185,7 @@ def difference(frame: Frame, labels: Labels) -> str:
 
 
 def oracle(path: Path, reader: type[Reader]) -> tuple[dict[int, Labels], str]:
-    """The frames that another package reads, by number; and why there are none."""
+    """Labels of the frames read by another package, by number; and the reason if there are none."""
     read: dict[str, Callable[[Path], dict[int, Labels]]] = {
         "vasprun": by_pymatgen_or_ase,
         "outcar": lambda p: by_ase(p, "vasp-out"),
@@ -231,7 +233,7 @@ def labels_of(atoms: Atoms) -> Labels:
 
 
 def by_pymatgen_or_ase(path: Path) -> dict[int, Labels]:
-    """pymatgen stops at numbers that are asterisks, in parts of the file that no label depends on; ASE does not."""
+    """pymatgen fails at numbers printed as asterisks in parts of the file without labels; ASE does not."""
     try:
         return by_pymatgen(path)
     except Exception:  # noqa: BLE001 - the other package raises what it likes
@@ -239,7 +241,7 @@ def by_pymatgen_or_ase(path: Path) -> dict[int, Labels]:
 
 
 def by_pymatgen(path: Path) -> dict[int, Labels]:
-    """The free energy of each ionic step, without the PV of PSTRESS."""
+    """Labels of each ionic step; the energy is the free energy without the PV term of PSTRESS."""
     from pymatgen.io.vasp import Vasprun
 
     with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:

@@ -1,17 +1,17 @@
-"""Five journeys through the package, as the functions that they pass, and how often they return to a subpackage.
+"""Trace five typical tasks: functions called in the package, and returns to a subpackage that was left before.
 
     python scripts/checks/journeys.py --output journeys.json            # this checkout
-    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, from version 0.1.0 on
+    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another checkout, version 0.1.0 or later
 
-1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
-student. Each is run on a tiny example through entry points that users have. A subpackage is a folder or file at the top
-of the package. Functions stand in the order in which they are first called; what runs because a module is imported is
-no step. A subpackage is left when the last of its functions that runs has ended: a function that calls others has not
-left its subpackage. A return is where the list comes to another subpackage, which was left before. The tools that every
-subpackage uses (`FOUNDATIONS`) are listed, but are no stops on the way.
+The journeys are: 1. from atoms to forces, 2. from a frame to a batch, 3. from a row of a table to a shard, 4. from a
+name to weights, 5. from a teacher's name to a student. Each is run on a tiny example through public entry points. A
+subpackage is a folder or file at the top level of the package. Functions are listed in the order of their first call;
+code that runs at import is not counted. A subpackage is left when the last of its running functions has returned, so a
+function that calls others has not left its subpackage. A return is a step to another subpackage that was left before.
+The tools that all subpackages use (`FOUNDATIONS`) are listed, but not counted as steps.
 
-Beside them are printed the returns by functions that are imported, without methods of objects at hand, and the plain
-count, in which every change in the list to a subpackage that came before is a return.
+Two other counts are printed: returns by imported functions only (without methods of existing objects), and the number
+of changes in the list to a subpackage that occurred before.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from ase.io import write
 import gnnpot
 from gnnpot.cli import app
 
-#: below all others: tools that hold no step of a journey
+#: tools below all other subpackages, which are not counted as steps
 FOUNDATIONS = {
     "__init__", "compiler", "config", "domains", "errors", "extras", "plugins", "runs", "torch_modes", "units"
 }  # fmt: skip
@@ -46,8 +46,8 @@ class Trace:
     """Records the functions of the package that are called while it is active."""
 
     def __init__(self, last: str | None = None) -> None:
-        self.last = last  #: name of the function at which the journey has arrived
-        #: by name: whether its subpackage had a function running when it was first called
+        self.last = last  #: name of the function at which the trace ends
+        #: {name: whether a function of its subpackage was running at its first call}
         self.functions: dict[str, bool] = {}
         self._running: Counter[str] = Counter()
         self._imports = 0
@@ -77,18 +77,18 @@ class Trace:
             sys.setprofile(None)
 
     def subpackages(self) -> list[str]:
-        """The subpackages in the order in which functions are first called, without repetitions in a row."""
+        """Subpackages in the order of the first calls, without consecutive repetitions."""
         subpackages = [_subpackage(function) for function in self.functions]
         return [subpackage for k, subpackage in enumerate(subpackages) if k == 0 or subpackages[k - 1] != subpackage]
 
     def changes(self) -> int:
-        """How often the list changes to a subpackage that came before."""
+        """Number of changes in the list to a subpackage that occurred before."""
         subpackages = self.subpackages()
         return sum(subpackage in subpackages[:k] for k, subpackage in enumerate(subpackages))
 
     def returns(self, *, methods: bool = True) -> list[str]:
-        """The functions with which the journey comes back to a subpackage that it has left; without `methods`, of those
-        that are imported by their names."""
+        """Functions with which the journey returns to a subpackage that it has left; without `methods`, only imported
+        functions are considered."""
         found, known, before = [], set(), ""
         for function, was_running in self.functions.items():
             subpackage = _subpackage(function)
@@ -101,7 +101,7 @@ class Trace:
         return found
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values."""
+        """All results as plain values."""
         return {
             "functions": list(self.functions),
             "subpackages": self.subpackages(),
@@ -112,7 +112,7 @@ class Trace:
 
 
 def _name(frame: FrameType) -> str | None:
-    """Path and name of a function of the package; helpers that Python makes (comprehensions) are no functions."""
+    """Path and name of a function of the package; `None` for others and for comprehensions and lambdas."""
     file, name = frame.f_code.co_filename, frame.f_code.co_qualname
     if not file.startswith(str(PACKAGE)) or "<" in name.rpartition(".")[2]:
         return None
@@ -150,7 +150,7 @@ def atoms_to_forces(_: Path) -> Trace:
 
 
 def frame_to_batch(folder: Path) -> Trace:
-    """Journey 2: from the file that `gnnpot train` is given to the first batch."""
+    """Journey 2: from the input file of `gnnpot train` to the first batch."""
     write(folder / "frames.extxyz", frames(16))
     config = folder / "train.yaml"
     config.write_text(
@@ -195,7 +195,7 @@ def teacher_to_student(folder: Path) -> Trace:
         "learn.round_steps=5", "learn.final_steps=10", "learn.validate_every=5", "learn.loss.stress=1",
         "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1}]", "explore.trajectories=2",
         "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]",
-        # names of version 0.1.0, which later ones read too
+        # names of version 0.1.0, which later versions accept too
         "pick.drawn=2", "pick.picked=2",
     ]  # fmt: skip
     settings = [word for option in options for word in ("--set", option)]

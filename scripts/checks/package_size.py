@@ -1,12 +1,12 @@
-"""Files and lines of each subpackage, and of what reading one architecture takes.
+"""Count files and lines of each subpackage, and of the code that one has to read for one architecture.
 
     python scripts/checks/package_size.py                 # this checkout
     python scripts/checks/package_size.py --root other/checkout
-    python scripts/checks/package_size.py --page docs/architecture.md     # into the last column of its tables
+    python scripts/checks/package_size.py --page docs/architecture.md     # write to the last column of its tables
 
-Lines are counted as `wc -l` counts them. An architecture is read in the files that its page imports from
-`gnnpot/graphs` and `gnnpot/models`, without what all architectures share (`base.py`, `memory.py`) and the compiled
-copies in `gnnpot/models/fast`, and in `gnnpot/potential.py`.
+Lines are counted as by `wc -l`. The code of an architecture is the module of the architecture, the modules that it
+imports from `gnnpot/models`, without those shared by all architectures (`base.py`, `memory.py`) and the compiled
+backends in `gnnpot/models/fast`, and `gnnpot/graphs/graph.py` and `gnnpot/potential.py`.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def sizes(package: Path) -> dict[str, tuple[int, int]]:
 
 
 def page(package: Path, name: str) -> list[Path]:
-    """The files that one reads for an architecture."""
+    """Files with the code of an architecture."""
     waiting, seen = [package / "models" / f"{name}.py"], []
     while waiting:
         path = waiting.pop()
@@ -49,7 +49,7 @@ def page(package: Path, name: str) -> list[Path]:
 
 
 def write_page(path: Path, counted: dict[str, tuple[int, int]]) -> None:
-    """Put the numbers into the last column of the rows that have these names, below the heading "Size"."""
+    """Write the numbers to the last column of the rows with these names, below the heading "Size"."""
     before, heading, text = path.read_text().partition("\n## Size\n")
     for name, (files, total) in counted.items():
         row = re.compile(rf"^(\| `?{re.escape(name)}`? \|.*\|)[^|\n]*\|$", re.MULTILINE)
@@ -61,8 +61,8 @@ def write_page(path: Path, counted: dict[str, tuple[int, int]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds gnnpot/")
-    parser.add_argument("--page", type=Path, help="page with tables of these sizes, to be brought up to date")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder that contains gnnpot/")
+    parser.add_argument("--page", type=Path, help="page whose tables of sizes are updated")
     arguments = parser.parse_args()
     package = arguments.root / "gnnpot"
     counted = sizes(package)

@@ -1,10 +1,10 @@
-"""A version of torch-sim that needs Python 3.12, on Python 3.11: its own check of models, relaxations and dynamics.
+"""Test a torch-sim version that needs Python 3.12 on Python 3.11: its validation of models, relaxation, dynamics.
 
     pip install --no-deps --ignore-requires-python --target FOLDER torch-sim-atomistic==0.6.2
     python scripts/checks/torch_sim_newest.py FOLDER
 
-Where PyTorch is to be had for Python 3.12, `tests/engines/test_torch_sim.py` runs there. Here a copy of torch-sim is
-read without the type parameters of its functions and classes (PEP 695), which is all that Python 3.11 does not read.
+If PyTorch is available for Python 3.12, `tests/engines/test_torch_sim.py` can be run there. This script uses a copy of
+torch-sim without the type parameters of functions and classes (PEP 695), the only syntax that Python 3.11 lacks.
 """
 
 import argparse
@@ -27,13 +27,13 @@ FUTURE = "from __future__ import annotations\n"
 
 
 def without_type_parameters(package: Path, target: Path) -> int:
-    """Copy a package; the number of type parameters that were taken out."""
+    """Copy a package without type parameters; returns the number of those removed."""
     shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     total = 0
     for path in (target / package.name).rglob("*.py"):
         source, count = PARAMETERS.subn(r"\1", path.read_text("utf-8"))
         if count:
-            # annotations that name T are then never evaluated
+            # prevents the evaluation of annotations that contain T
             head = "" if FUTURE in source else FUTURE
             path.write_text(head + source, "utf-8")
             total += count
@@ -42,7 +42,7 @@ def without_type_parameters(package: Path, target: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="what pip has put torch-sim into")
+    parser.add_argument("folder", type=Path, help="folder into which pip has installed torch-sim")
     parser.add_argument("--model", "-m", default="fast")
     options = parser.parse_args()
     version = PathDistribution(next(options.folder.glob("torch_sim_atomistic-*.dist-info"))).version
@@ -80,7 +80,7 @@ def check(model: str) -> None:
 
 
 def compare(found: dict[str, torch.Tensor], structures: list, calculator: Calculator) -> None:
-    """Energies, forces and stresses of a batch with ASE's calculator."""
+    """Compare energies, forces and stresses of a batch with the ASE calculator."""
     forces = found["forces"].split([len(atoms) for atoms in structures])
     for k, atoms in enumerate(structures):
         assert abs(float(found["energy"][k]) - calculator.get_potential_energy(atoms)) < 1e-9

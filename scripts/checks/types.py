@@ -1,8 +1,8 @@
-"""Runs mypy on the package, and counts what is ignored: `mypy: 0 errors, 11 ignores`.
+"""Run mypy on the package, and count the ignored errors: `mypy: 0 errors, 11 ignores`.
 
     python scripts/checks/types.py
 
-Ends with status 1 for an error, or for more ignores than `MOST`.
+The exit status is 1 if there is an error, or more ignores than `MOST`.
 """
 
 import re
@@ -15,7 +15,7 @@ MOST = 40
 
 
 def ignores(package: Path) -> int:
-    """Comments that make mypy ignore a line."""
+    """Number of comments that make mypy ignore a line."""
     return sum(len(re.findall(r"# type: ignore", path.read_text("utf-8"))) for path in package.rglob("*.py"))
 
 

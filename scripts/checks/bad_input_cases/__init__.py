@@ -1,9 +1,9 @@
-"""What `scripts/checks/bad_input.py` tries: tables of command lines, with what is expected of each.
+"""Tries of `scripts/checks/bad_input.py`: tables of command lines with the expected outcome of each.
 
     for attempt in all_tries(): ...
 
-Each file has the tries of one kind. What a try may do is written beside it: its exit status, the words of its message,
-and the files that it may change.
+Each file has the tries of one kind. A try specifies the exit status, the words of the message, and the files that may
+change.
 """
 
 from bad_input_cases.attempt import Try

@@ -1,4 +1,4 @@
-"""One try: a command line (or a line of Python), and what is expected of it."""
+"""One try: a command line (or Python code), and its expected outcome."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Try:
-    """A command in a folder of its own, with what is expected.
+    """A command in its own folder, and the expected outcome.
 
-    The first of `words` that is missing in the output makes the try misleading; alternatives stand with `|` between.
+    A try is misleading if one of `words` is missing in its output; alternatives are separated by `|`.
     """
 
     group: str  #: row of the table in docs/reliability.md
-    name: str  #: unique
+    name: str  #: unique name
     command: tuple[str, ...]  #: arguments of `gnnpot`; `("python", code)`: Python
-    status: tuple[int, ...] = (1, 2)  #: any of these
-    words: tuple[str, ...] = ()  #: must be in the output, in any case of letters
-    absent: tuple[str, ...] = ()  #: must not be in it
-    files: tuple[str, ...] = ()  #: of `files.FILES`, put into the folder
-    changes: tuple[str, ...] = ()  #: patterns of paths that may be new, changed or gone
+    status: tuple[int, ...] = (1, 2)  #: allowed exit statuses
+    words: tuple[str, ...] = ()  #: required in the output, ignoring case
+    absent: tuple[str, ...] = ()  #: not allowed in the output
+    files: tuple[str, ...] = ()  #: names in `files.FILES` that are copied to the folder
+    changes: tuple[str, ...] = ()  #: patterns of paths that may be created, changed or deleted
     environment: Mapping[str, str] = field(default_factory=dict)
-    setup: str = ""  #: Python that prepares the folder, where a table of files is not enough
-    memory: float = 4.0  #: GB that the try may take beyond what is loaded
-    open_files: int = 0  #: how many files may be open; 0: as the machine allows
+    setup: str = ""  #: Python code that prepares the folder, if `files` is not enough
+    memory: float = 4.0  #: memory limit beyond the loaded modules, GB
+    open_files: int = 0  #: limit of open files; 0: the system's limit
     fresh: bool = False  #: in a new Python process, not in a fork

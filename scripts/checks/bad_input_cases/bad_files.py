@@ -1,4 +1,4 @@
-"""Small bad files as text: structures, labels, configurations. Each is bad in one way, which its name says."""
+"""Small invalid files as text: structures, labels, configurations. Each has one error, which its name describes."""
 
 from __future__ import annotations
 

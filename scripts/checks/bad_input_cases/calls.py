@@ -1,4 +1,4 @@
-"""Calls from Python: values outside of a domain, and real processes in place of forks for a sample of the tries."""
+"""Calls from Python with values outside a domain; a sample of the tries in new processes instead of forks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CODE = (
     ("inference mode", f"{_COPPER}import torch\na.calc = Calculator('gnnpot-1')\nwith torch.inference_mode(): print('energy', a.get_potential_energy())", "energy"),
     ("another default dtype", f"{_COPPER}import torch\ntorch.set_default_dtype(torch.float64)\na.calc = Calculator('gnnpot-1')\nprint('energy', a.get_potential_energy())", "energy"),
 )  # fmt: skip
-#: of the tries that are repeated in processes of their own, every so many
+#: interval of the tries that are repeated in new processes
 SAMPLE = 60
 
 
@@ -81,7 +81,7 @@ def tries() -> list[Try]:
 
 
 def in_processes(tries: list[Try]) -> list[Try]:
-    """A sample of tries, in processes of their own."""
+    """A sample of the tries, to be run in new processes."""
     commands = [
         attempt for attempt in tries if attempt.command[0] != "python" and not attempt.fresh and not attempt.open_files
     ]

@@ -1,4 +1,4 @@
-"""YAML files that are odd, with every command that reads one."""
+"""Malformed YAML files, for every command that reads one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The files that tries are given: good ones, and those that are bad in one way each.
+"""Input files of tries: valid files, and files with one error each.
 
     Files(folder).put("cu.cif", into)
 
-Most are made once and copied. What a copy can't hold (FIFOs, links, folders that are read-only) is made in place.
+Most are made once and copied. FIFOs, links and read-only folders can't be copied, and are made in place.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _compressed(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
-#: how each is made; a name may be a folder
+#: functions that make each file or folder, by name
 MADE: dict[str, Callable[[Path], None]] = {
     "cu.cif": _copper,
     "cu.traj": _trajectory,
@@ -184,24 +184,24 @@ MADE: dict[str, Callable[[Path], None]] = {
     "bytes.traj": lambda path: path.write_bytes(b"- of UlmASE-Trajectory" + np.random.default_rng(2).bytes(3000)),
     "latin.extxyz": lambda path: path.write_bytes("4\nname=Å\n".encode("latin-1") + b"Cu 0 0 0\n" * 4),
 }
-#: made anew in each folder
+#: files that are made in place in each folder
 IN_PLACE = {"link", "link.cif", "fifo.cif", "fifo.yaml"}
 
 
 class Files:
-    """Makes each file once, in `folder`, and copies it where it is asked for."""
+    """Make each file once, in `folder`, and copy it where it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def make(self, name: str) -> None:
-        """Make a file that copies are taken of."""
+        """Make the original of a file."""
         if name not in TEXTS and name not in IN_PLACE and not (self._folder / name).exists():
             MADE[name](self._folder / name)
 
     def put(self, name: str, into: Path) -> None:
-        """Put a file, under the name it has here; `name as other` gives it another."""
+        """Copy a file to a folder, under its own name; `name as other` gives it another name."""
         name, _, other = name.partition(" as ")
         target = into / (other or name)
         if name in TEXTS:

@@ -1,7 +1,7 @@
-"""Runs a try in a fork of this process, which has imported everything once; or in a new process.
+"""Run a try in a fork of this process, which has imported all modules; or in a new process.
 
-The fork has a folder of its own, limits of time and memory, and no terminal. What it raises is noted beside its output,
-so that an unexpected exception that was turned into a sentence is found.
+The fork has its own folder, limits of time and memory, and no terminal. Its exceptions are recorded in addition to its output,
+so that unexpected exceptions are found even if they were converted to a message.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 
 from bad_input_cases.attempt import Try
 
-#: s of processor time, and of the clock
+#: limits of processor time and wall time, s
 CPU_LIMIT, WALL_LIMIT = 60, 600
-#: exceptions that say nothing to a user: raised by a defect, or by input that nobody has looked at
+#: exceptions that mean nothing to a user: caused by a bug, or by unchecked input
 UNEXPECTED = (
     "AssertionError", "AttributeError", "IndexError", "KeyError", "MemoryError", "NameError", "RecursionError",
     "TypeError", "UnboundLocalError", "ZeroDivisionError", "FloatingPointError", "LinAlgError",
@@ -34,21 +34,21 @@ UNEXPECTED = (
 
 @dataclass
 class Outcome:
-    """What came of a try."""
+    """Outcome of a try."""
 
-    status: int | None  #: exit status; `None`: it was killed
+    status: int | None  #: exit status; `None` if it was killed
     signal: int | None
-    ended: bool  #: within the limits of time
+    ended: bool  #: whether it ended within the time limits
     output: str
     seconds: float
-    changed: list[str]  #: paths that were there before and have changed or are gone
+    changed: list[str]  #: existing paths that were changed or deleted
     new: list[str]
     hidden: list[str] = field(default_factory=list)  #: unexpected exceptions, as "KeyError in hub/card.py:12"
-    escaped: str = ""  #: the exception that ended it, if no sentence
+    escaped: str = ""  #: the exception that ended it, if it was not converted to a message
 
 
 def run(attempt: Try, folder: Path) -> Outcome:
-    """Run a try in `folder`, which is prepared already."""
+    """Run a try in `folder`, which contains its files."""
     if attempt.setup and (code := _set_up(attempt, folder)):
         raise RuntimeError(f"{attempt.name}: can't be set up ({code})")
     before = _hashes(folder)
@@ -76,7 +76,7 @@ def run(attempt: Try, folder: Path) -> Outcome:
 
 
 def _set_up(attempt: Try, folder: Path) -> int:
-    """Prepare the folder in a fork of its own. Returns 0 where that has worked."""
+    """Run the setup of the folder in another fork; returns 0 on success."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -201,7 +201,7 @@ def _command(arguments: tuple[str, ...], hidden: list[str]) -> None:
             hidden.extend(_unexpected(error))
             raise
 
-    typer.Typer.__call__ = watched  # of this fork alone
+    typer.Typer.__call__ = watched  # in this fork only
     sys.argv = ["gnnpot", *arguments]
     gnnpot.cli.main()
 
@@ -210,14 +210,14 @@ def _python(code: str, hidden: list[str]) -> None:
     try:
         exec(compile(code, "<try>", "exec"), {"__name__": "__main__"})
     except ValueError as error:
-        # what Python's own constructors raise for a value out of range
+        # raised by constructors of Python for values out of range
         hidden.extend(_unexpected(error))
         print(f"error: {error}")
         raise SystemExit(1) from None
 
 
 def _unexpected(error: BaseException) -> list[str]:
-    """Exceptions of a defect that lie behind `error`, with the place in gnnpot where they were raised."""
+    """Unexpected exceptions in the chain of causes of `error`, with the place in gnnpot where they were raised."""
     found, seen = [], set()
     below = error.__cause__ or error.__context__
     while below is not None and id(below) not in seen:
@@ -232,7 +232,7 @@ def _unexpected(error: BaseException) -> list[str]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Digest of each file below a folder; of what is no ordinary file, its kind."""
+    """Digest of each regular file below a folder, and the kind of all others."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

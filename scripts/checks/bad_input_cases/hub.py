@@ -5,7 +5,7 @@ from __future__ import annotations
 from bad_input_cases.attempt import Try
 from bad_input_cases.structures import words_of
 
-#: what is done to a card, as Python on `c`, its content; the digest is right afterwards
+#: changes to a card, as Python code on its content `c`; the digest is then updated
 CARDS = {
     "elements are a number": "c['elements'] = 5",
     "elements are unknown": "c['model']['elements'] = ['Qq']",
@@ -58,7 +58,7 @@ c = json.loads(path.read_text())
 c["card_sha256"] = card_digest(c)
 path.write_text(json.dumps(c))
 """
-#: cards that are only shown may be right: name of markup, digest of the weights, which nobody reads there
+#: changes that are not errors if the card is only shown: markup in the name, digest of the weights (which are not read)
 SHOWN = {"name of markup"}
 FILES = {
     "flipped weights": ("import pathlib; p = pathlib.Path('tiny/model.safetensors'); d = bytearray(p.read_bytes());"
@@ -132,7 +132,7 @@ def tries() -> list[Try]:
         )
         if number % 2:
             continue
-        # what the card alone does not show wrong may be shown
+        # errors that the card alone does not reveal are allowed when it is shown
         found.append(Try("cards", f"card with {name}", ("card", "tiny"), status=(0, 1), files=("tiny",), setup=setup))
         found.append(
             Try(

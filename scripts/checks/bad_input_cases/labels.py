@@ -1,4 +1,4 @@
-"""Labels that can't be meant, names and units that must not be guessed, output of VASP that is no label."""
+"""Invalid labels, names and units that must not be guessed, and VASP outputs without valid labels."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ COMMANDS = {
     "finetune": "finetune tiny FILE -o out -q --set max_steps=2",
     "train": "train good.yaml -q --set data.train=FILE",
 }
-#: a store is read by these
+#: commands that read a store
 STORES = {
     "info": "data info FILE",
     "split": "data split FILE -o out.json",
@@ -93,7 +93,7 @@ def tries() -> list[Try]:
         lines = STORES | COMMANDS if file.endswith(".store") else {
             "convert": COMMANDS["convert"], **dict([list(COMMANDS.items())[1 + number % 3]])}  # fmt: skip
         for command, line in lines.items():
-            # a manifest is compared in every command, a shard where it is read
+            # a manifest is verified by every command, a shard only if it is read
             found.append(
                 Try(
                     "labels",

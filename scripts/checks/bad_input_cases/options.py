@@ -1,4 +1,4 @@
-"""Values outside the domain of each numeric option of each command; choices that are none; options that exclude."""
+"""Values outside the domains of all numeric options, invalid choices, and mutually exclusive options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bad_input_cases.attempt import Try
 from bad_input_cases.structures import EMT, words_of
 
 NOT_FINITE = ("nan", "inf", "-inf")
-#: of a number that must be positive, may be 0, is any, a whole number from 1, from 0, and a fraction below 1
+#: invalid values of: a positive number, a number >= 0, any number, an integer >= 1, an integer >= 0, a fraction below 1
 POSITIVE = ("nan", "inf", "-1", "0")
 NOT_NEGATIVE = ("nan", "inf", "-1")
 ANY = ("nan", "-inf", "word")
@@ -91,7 +91,7 @@ NUMBERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
                                                        "train=0.5", "train=0.5,train=0.5", "", "train=1e999")),
 )  # fmt: skip
 
-#: options of a YAML file, the same by `--set`; a dotted name and values
+#: options of a YAML file, also tried with `--set`: dotted name and values
 SET_TRAIN = {
     "seed": ("-1", "1.5", "nan", "word"),
     "epochs": ("-1", "0", "1.5", ".inf", "nan"),
@@ -125,7 +125,7 @@ SET_DISTIL = {
     "explore.timestep": (".nan", "-1", "0"), "seed": ("-1", "1.5"), "start.structures": ("-1", "0", "1.5"),
 }  # fmt: skip
 
-#: (name, command line, words): choices that are none, and options that do not go together
+#: (name, command line, words): invalid choices, and mutually exclusive options
 CHOICES = (
     ("ensemble", f"{_MD} --ensemble NVE", "nve"),
     ("ensemble in another language", f"{_MD} --ensemble npt", "npt-isotropic"),

@@ -1,4 +1,4 @@
-"""Outputs that gnnpot may not write, with every command that writes one. Nothing in the folder may change."""
+"""Outputs that must not be written, for every command that writes one. Nothing in the folder may change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bad_input_cases.structures import EMT, words_of
 
 #: name of the output -> words of the message; `{}` in a name is the ending
 FILES = {
-    # where the ending is asked first, it decides
+    # if the ending is checked first, it determines the message
     "mine": "folder|ending|name it|as extended XYZ",
     ".": "name of an output|folder|ending|name it|as extended XYZ",
     "": "name of an output|--output|folder",
@@ -62,7 +62,7 @@ WRITE_FOLDERS = {
     "functional train": ("functional train mine -q -o OUT", ""),
     "functional data": ("functional data OUT --structures mg.cif --triples 0 -q", ""),
 }
-#: names that one code judges for all; a third of the commands are given each
+#: names checked by code common to all commands; each is tried with a third of the commands
 RARE = ("", "{long}", "nowhere/out{}", "mine/config.yaml/out{}", "/proc/out{}", "/proc/out", "there/out", "/dev/null")
 _LONG = "n" * 300
 _FILES = ("cu.cif", "mg.cif", "frames.extxyz", "cu.store", "cu.traj", "tiny", "good.yaml", "mine")
@@ -75,7 +75,7 @@ for ending in (".extxyz", ".traj", ".log", ".zarr", ".json", ".cube", ".png"):
     os.mkfifo("fifo" + ending)
 os.symlink("mine", "link")
 """
-#: (name, line, words): two outputs that are one, an input that would be replaced, endings
+#: (name, line, words): two outputs with the same path, an output that would replace an input, endings
 ODD = (
     ("trajectory and log", f"md cu.cif -m {EMT} -q --trajectory x --log x", "both|ending"),
     ("trajectory and log, by another name", f"md cu.cif -m {EMT} -q --trajectory x.traj --log ./x.traj", "both"),

@@ -1,4 +1,4 @@
-"""Runs that are resumed with something else than they began with, and outputs of runs that did not end."""
+"""Runs that are resumed with changed options or inputs, and outputs of unfinished runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CHANGED = (
     ("convert again", "data convert frames.extxyz -o out.store", "", "data convert frames.extxyz -o out.store", "exists"),
     ("split again", "data split cu.store -o out.json --by frame --fractions a=0.5,b=0.5", "", "data split cu.store -o out.json --by frame --fractions a=0.5,b=0.5", "exists"),
 )  # fmt: skip
-#: (name, setup, command, words): what comes of the rest of another run
+#: (name, setup, command, words): commands that find remains of another run
 RESTS = (
     ("predict beside a stranger's partial", _PARTIAL, "predict frames.extxyz -m tiny -o out.extxyz -q", "12 structures"),
     ("md before its first frame", "open('cu-md.log','w').write('')\n", f"{_MD} --resume", "step"),

@@ -1,4 +1,4 @@
-"""More instances of the same kinds, thought of after the first were mended."""
+"""More cases of the same kinds, added after the first were fixed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COPY = "from ase.io import read, write\natoms = read('cu.cif')\n"
 
 
 def _frame(header: str, column: str = "", row: str = "") -> str:
-    """Python that writes `odd.extxyz`, two copper atoms."""
+    """Python code that writes `odd.extxyz`, a frame of two copper atoms."""
     properties = f"Properties=species:S:1:pos:R:3{column}"
     text = f"2\n{header} {properties}\nCu 0 0 0{row}\nCu 2.5 2.5 2.5{row}\n"
     return f"open('odd.extxyz', 'w').write({text!r})\n"
@@ -21,7 +21,7 @@ _CONVERT = "data convert odd.extxyz -o out.store"
 _RELAX = f"relax odd.extxyz -m {EMT} --steps 1 -q -o out.extxyz"
 _LABELLED = f"{_HEADER} energy=-3.0"
 
-#: (name, command, what makes the file, words): names and units in labels
+#: (name, command, code that makes the file, words): names and units of labels
 LABELS = (
     ("unit of energies", _CONVERT, _frame(f"{_LABELLED} energies_unit=Ha", *_FORCES), "unit"),
     ("unit in units", _CONVERT, _frame(f"{_LABELLED} units=kcal/mol", *_FORCES), "unit"),
@@ -43,7 +43,7 @@ LABELS = (
     ("element by number 0", _CONVERT, "open('odd.extxyz', 'w').write('1\\nenergy=1.0 Properties=Z:I:1:pos:R:3\\n0 0 0 0\\n')\n",
      "element|species|Z"),
 )  # fmt: skip
-#: (name, command, what makes the file, words): structures
+#: (name, command, code that makes the file, words): structures
 STRUCTURES = (
     ("lattice of three numbers", _RELAX, _frame('Lattice="5 5 5" pbc="T T T"'), "lattice|read"),
     ("lattice of words", _RELAX, _frame('Lattice="a b c d e f g h i"'), "lattice|read"),

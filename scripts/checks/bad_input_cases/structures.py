@@ -1,4 +1,4 @@
-"""Structures that can't be meant or afforded, with every command that takes one; and odd ones that are right."""
+"""Invalid or too large structures, for every command that reads one; and unusual structures that are valid."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ COMMANDS = {
     "solve": "functional solve FILE -o out.cube",
     "distil": "distil tiny FILE -o out -q --student hdnnp --minutes 0.1",
 }
-#: every structure runs through these, the others see some of them each
+#: commands that are run with every structure; the others are run with some of them
 ALL = ("relax", "predict")
-#: what can't be read is one code for all; these go through every command
+#: structures for every command; unreadable files are handled by common code
 EVERYWHERE = (
     "nowhere.cif", "fifo.cif", "nan.extxyz", "tinycell.extxyz", "dummy.extxyz", "charged.extxyz", "alloy.cif",
 )  # fmt: skip
-#: (name, command line, file, status, words): odd, but right
+#: (name, command line, file, status, words): unusual, but valid
 GOOD = (
     ("far molecules", "predict apart.extxyz -o out.extxyz -m gnnpot-1 -q", "apart.extxyz", "2 structures|1 structure"),
     ("far molecules, md", "md apart.extxyz -m gnnpot-1 --steps 2 -q", "apart.extxyz", "2"),
@@ -81,7 +81,7 @@ GOOD = (
     ("long wire, predict", "predict wire.extxyz -o out.extxyz -m tiny -q", "wire.extxyz", "1 structure"),
     ("line of 1e5 Å", "predict line.extxyz -o out.extxyz -m tiny -q", "line.extxyz", "1 structure"),
 )
-#: (name, command line, files, words): a model that does not know the element, or no such model
+#: (name, command line, files, words): a model without the element, or a model that does not exist
 MODELS = (
     ("EMT on NaCl", f"relax nacl.cif -m {EMT} -q", "nacl.cif", "Na|element"),
     ("EMT on NaCl, check", f"check {EMT} nacl.cif", "nacl.cif", "no EMT-potential for Na"),
@@ -150,7 +150,7 @@ def tries() -> list[Try]:
             found.append(Try("structures", f"{command} {file}", words_of(line), words=(words,), files=files))
     for name, line, file, words in MODELS:
         found.append(Try("structures", name, words_of(line), words=(words,), files=tuple({file, "tiny", "cu.cif"})))
-    # the answers that were counted are kept, for the same command to continue
+    # finished results are kept, so that the same command can continue
     label = words_of(f"label nacl.cif -m {EMT} -o out.store -q")
     kept = ("out.store.labelling*",)
     found.append(Try("structures", "EMT on NaCl, label", label, words=("no frame",), files=("nacl.cif",), changes=kept))

@@ -1,11 +1,11 @@
-"""What is shown: markup and control characters in names, locales other than UTF-8, narrow terminals, help."""
+"""Terminal output: markup and control characters in names, locales other than UTF-8, narrow terminals, help."""
 
 from __future__ import annotations
 
 from bad_input_cases.attempt import Try
 from bad_input_cases.structures import EMT, words_of
 
-#: names of files as users and attackers have them
+#: file names of users and attackers
 NAMES = (
     "[/x]",
     "[bold red]x",
@@ -17,7 +17,7 @@ NAMES = (
     ":smile:",
     "[]",
 )
-#: command -> arguments; NAME is that of the structure or the output
+#: {command: arguments}; NAME is the name of the structure or the output
 GOOD = {
     "relax": f"relax NAME.cif -m {EMT} -q --steps 2",
     "md": f"md NAME.cif -m {EMT} -q --steps 2",

@@ -1,4 +1,4 @@
-"""Output of VASP that is no label, made by `tests/data/vasp_files.py` from frames of ASE's EMT."""
+"""VASP outputs that contain no valid labels, made by `tests/data/vasp_files.py` from frames of ASE's EMT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.data.vasp_files import outcar, vasprun
 
 @functools.cache
 def vasp_texts() -> dict[str, str]:
-    """A good `vasprun.xml` and a good `OUTCAR`."""
+    """A valid `vasprun.xml` and a valid `OUTCAR`."""
     from bad_input_cases.files import labelled
     from gnnpot.data import Frame
 
@@ -40,7 +40,7 @@ def _unconverged() -> str:
 
 
 _ICHARG = '<parameters>\\n   <i type="int" name="ICHARG">    11 </i>\\n'
-#: name of the file -> (its text, words of the message)
+#: {file name: (content, words of the message)}
 VARIANTS: dict[str, tuple[Callable[[], str], str]] = {
     "cut40.xml": (_cut("vasprun", 0.4), "vasprun|xml|end"),
     "cut90.xml": (_cut("vasprun", 0.9), "cut|killed|incomplete|xml|end"),
