@@ -1,15 +1,16 @@
-"""Time from an empty folder of kernels to the first energy and forces, for each potential in a process of its own.
+"""Compilation time of kernels: from an empty kernel folder to the first energy and forces of a potential.
 
     python scripts/benchmarks/compilation.py nequix-oam-1 chgnet-0.3.0 -o docs/benchmarks/compilation.json
     python scripts/benchmarks/compilation.py nequix-oam-1 --before /path/to/another/checkout
 
-Processor time (user and system, on one thread) without that of imports, which `startup.py` measures. Other processes of
-the machine matter little to it; on a quiet machine it is the time that one waits. A second process with the same folder
-says what is left once kernels are kept. With `--before`, the same for the package in another folder, in turns.
+Each potential is measured in its own process. Times are processor times (user and system, on one thread) without
+imports, which `startup.py` measures. Other processes on the machine affect them little; on an idle machine they equal
+the wall time. A second process with the same folder measures the time with cached kernels. With `--before`, the package
+in another folder is measured too, in alternation.
 
-`gnnpot warm` with two processes follows, also from an empty folder: the processor time of the process that was started
-(again without imports) and of its worker (with them). On two free cores one waits at least for the larger of both. They
-share what there is to compile as they run: each takes the next kernel when it has finished one.
+Then `gnnpot warm` is measured with two processes, also from an empty folder: the processor time of the main process
+(without imports) and of its worker (with imports). On two idle cores, the wall time is at least the larger of the two.
+Both compile from a shared queue: each takes the next kernel when it has finished one.
 """
 
 import argparse
@@ -49,18 +50,18 @@ print(json.dumps({**seconds, "kernels": done.kernels}))
 
 
 def run(script: str, model: str, package: Path, folder: str) -> dict:
-    """What a process prints that compiles into a folder."""
+    """Output of a process that compiles kernels into a folder."""
     settings = {
         **os.environ, "GNNPOT_KERNELS": folder, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
     }  # fmt: skip
-    # -P: not what is in the folder where it runs
+    # -P: do not import from the current folder
     command = [sys.executable, "-P", "-c", script, model]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=settings).stdout)
 
 
 def measure(model: str, package: Path) -> dict:
-    """Processor seconds with an empty folder and with the kept kernels, and the number of kernels."""
+    """Processor seconds with an empty folder and with cached kernels, and the number of kernels."""
     with tempfile.TemporaryDirectory() as folder:
         first, second = (run(CHILD, model, package, folder) for _ in range(2))
     return {"kernels": first["kernels"], "empty": first["seconds"], "kept": second["seconds"]}
@@ -73,7 +74,7 @@ def measure_two(model: str, package: Path) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, a line for each potential."""
+    """Markdown table with a row for each potential."""
     before, two = (any(name in row for row in rows) for name in ("before", "two"))
     titles = ["potential", "kernels", "first use, s", "later processes, s"]
     titles += ["two processes, s and s"] * two + ["first use before, s", "ratio", "ratio, two processes"] * before
@@ -95,16 +96,19 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", help="names or paths of potentials; none: the table anew")
-    parser.add_argument("--before", type=Path, help="folder with another version of the package")
+    parser.add_argument("models", nargs="*", help="names or paths of potentials; none: only write the table again")
+    parser.add_argument("--before", type=Path, help="folder of another version of the package, to compare with")
     parser.add_argument(
-        "-o", "--output", type=Path, help="JSON, with rows of other potentials if it is there; a table (.md) beside it"
+        "-o",
+        "--output",
+        type=Path,
+        help="JSON file, in which rows of other potentials are kept; a table (.md) is written next to it",
     )
     options = parser.parse_args()
     rows = json.loads(options.output.read_text()) if options.output is not None and options.output.is_file() else []
     here = Path(__file__).resolve().parents[2]
     for model in track(options.models, console=Console(stderr=True)):
-        # a row that is measured again keeps what is not
+        # values that are not measured again are kept
         known = next((row for row in rows if row["model"] == model), {})
         rows = [row for row in rows if row is not known]
         row = {**known, "model": model, "now": measure(model, here), "two": measure_two(model, here)}

@@ -1,8 +1,9 @@
-"""Processor time of a heat flux and of Hessian-vector products beside that of forces, in float64 on one thread.
+"""Processor time of a heat flux and of Hessian-vector products, compared with forces, in float64 on one thread.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python scripts/benchmarks/derivatives.py gnnpot-1 nequix-oam-1-pft
 
-64 atoms of rock salt, rattled. Forces are those of the calculator, with its compiled form; the best of three.
+64 atoms of rattled rock salt. Forces are computed by the calculator with its compiled backend. Times are the minimum of
+three.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from gnnpot.graphs.unfolded import unfold
 
 
 def seconds(task: Callable[[], object], repeats: int = 3) -> float:
-    """Processor time of a task, after a first run that compiles what it needs."""
+    """Processor time of a task, after a first run that compiles its kernels."""
     task()
     found = []
     for _ in range(repeats):

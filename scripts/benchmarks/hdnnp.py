@@ -1,14 +1,14 @@
-"""Time of an HDNNP's step, in µs per atom, and beside another engine for the same potential.
+"""Time of a step of an HDNNP in µs per atom, and comparison with another engine for the same potential.
 
     python scripts/benchmarks/hdnnp.py                                # one thread, processor time
-    python scripts/benchmarks/hdnnp.py --threads 1 2 --clock wall     # on a machine that does nothing else
-    python scripts/benchmarks/hdnnp.py --functions chosen --zbl       # with repulsion of nuclei
+    python scripts/benchmarks/hdnnp.py --threads 1 2 --clock wall     # on an idle machine
+    python scripts/benchmarks/hdnnp.py --functions chosen --zbl       # with ZBL repulsion
     python scripts/benchmarks/hdnnp.py --lammps lmp                   # Debian's lammps and openkim-models
 
-Columns: the model's energies and their derivative; energy and forces of the potential, with its graph given; the
-calculator's step in MD (neighbours, energy, forces and stress of moved atoms). The default structure is a made-up
-crystal with the composition and density of Li10GeP2S12; `--structure` takes any file that ASE reads, `--n2p2` a folder
-of a published potential, whose functions and networks are then timed.
+Columns: energies of the model and their derivative; energy and forces of the potential for a given graph; a step of the
+calculator in MD (neighbours, energy, forces and stress of moved atoms). The default structure is an artificial crystal
+with the composition and density of Li10GeP2S12. `--structure` takes any file that ASE reads. `--n2p2` takes the folder
+of a published potential, whose symmetry functions and networks are then timed.
 """
 
 import argparse
@@ -41,7 +41,7 @@ CLOCKS = {"process": time.process_time, "wall": time.perf_counter}
 
 
 def electrolyte() -> Atoms:
-    """Li20Ge2P4S24 in 8.7 x 8.7 x 12.6 Å: 50 of 64 grid points, disordered, and displaced by 0.2 Å."""
+    """Li20Ge2P4S24 in a cell of 8.7 x 8.7 x 12.6 Å: 50 of 64 grid points in random order, displaced by 0.2 Å."""
     rng = np.random.default_rng(0)
     grid = np.array(list(product(range(4), range(4), range(4)))) / 4
     symbols = rng.permutation(["Li"] * 20 + ["Ge"] * 2 + ["P"] * 4 + ["S"] * 24)
@@ -85,14 +85,14 @@ def models(atoms: Atoms, kinds: list[str], folder: Path | None) -> dict[str, HDN
 
 
 def moved(atoms: Atoms, seed: int) -> Atoms:
-    """The atoms a little displaced."""
+    """Return a slightly displaced copy of the atoms."""
     atoms = atoms.copy()
     atoms.rattle(0.1, seed=seed)
     return atoms
 
 
 class Steps:
-    """A calculator's steps for atoms that move as in MD: by 0.02 Å each, to and fro."""
+    """Function that runs a step of a calculator for atoms that move back and forth by 0.02 Å, as in MD."""
 
     def __init__(self, atoms: Atoms, potential: Potential) -> None:
         self.atoms, self.step = atoms.copy(), 1
@@ -106,7 +106,7 @@ class Steps:
 
 
 def time_ours(atoms: Atoms, arguments: argparse.Namespace) -> None:
-    """Print a line for each kind of functions, size and number of threads."""
+    """Print a line for each set of symmetry functions, size and number of threads."""
     clock = CLOCKS[arguments.clock]
     print("functions   atoms  threads  neighbours    model   energy+forces   step in MD   (µs per atom)")
     for name, model in models(atoms, arguments.functions, arguments.n2p2).items():
@@ -129,7 +129,7 @@ def time_ours(atoms: Atoms, arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """KIM's DUNN potential of carbon in LAMMPS and here: energy and forces, then processor time per atom and step."""
+    """Compare KIM's DUNN potential of carbon in LAMMPS and gnnpot: energy, forces, processor time per atom and step."""
     potential = hdnnp_peer.read_dunn(arguments.kim)
     torch.set_num_threads(1)
     print(f"\n{hdnnp_peer.MODEL} ({len(potential.model.config.symmetry_functions)} functions), one thread")
@@ -155,15 +155,15 @@ def main() -> None:
     parser.add_argument("--structure", type=Path)
     parser.add_argument("--n2p2", type=Path)
     parser.add_argument("--functions", choices=FUNCTIONS, nargs="+", default=list(FUNCTIONS), help="symmetry functions")
-    parser.add_argument("--zbl", action="store_true", help="add repulsion of nuclei to the potential")
+    parser.add_argument("--zbl", action="store_true", help="add ZBL repulsion to the potential")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 400, 3200])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="process", help="processor time of all threads, or wall time"
+        "--clock", choices=CLOCKS, default="process", help="processor time of all threads (process), or wall time"
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each number")
-    parser.add_argument("--lammps", help="LAMMPS' executable with KIM; also compares with it")
-    parser.add_argument("--kim", type=Path, default=hdnnp_peer.FOLDER, help="folder of KIM's portable models")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each measurement")
+    parser.add_argument("--lammps", help="LAMMPS executable with KIM, to compare with")
+    parser.add_argument("--kim", type=Path, default=hdnnp_peer.FOLDER, help="folder of KIM portable models")
     arguments = parser.parse_args()
     time_ours(read(arguments.structure) if arguments.structure else electrolyte(), arguments)
     if arguments.lammps:

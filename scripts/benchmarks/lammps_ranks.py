@@ -1,4 +1,4 @@
-"""A step of molecular dynamics in LAMMPS on one rank and on all, beside ASE's on one thread.
+"""Time of a molecular dynamics step in LAMMPS on one rank and on all ranks, compared with ASE on one thread.
 
     export MPIR_CVAR_ENABLE_HEAVY_YIELD=1
     run="mpiexec -n 2 python scripts/benchmarks/lammps_ranks.py run -o docs/benchmarks/lammps.jsonl"
@@ -6,12 +6,12 @@
     $run lgps-4 Li10GeP2S12.vasp --label "SevenNet, Li10GeP2S12" --atoms 4000
     python scripts/benchmarks/lammps_ranks.py table docs/benchmarks/lammps.jsonl -o docs/benchmarks/lammps.md
 
-The structure is repeated to about so many atoms in a cell that is nearly a cube, disturbed by 0.05 Å, and moves at 300
-K with steps of 1 fs, neighbours being kept within 0.5 Å beyond the cutoff by all. ASE, LAMMPS on the first rank alone
-and LAMMPS on all ranks take turns of some steps. A step's time is that of the processor, of the rank that takes
-longest: it is the time of the clock where each rank has a core for itself, and changes little where other programs run
-too. So that waiting for another rank is left out, ranks of MPICH must sleep while they wait, by the variable above.
-The differences are those of LAMMPS to ASE's calculator before the first step.
+The structure is repeated to about `--atoms` atoms in a nearly cubic cell, displaced by 0.05 Å, and moves at 300 K with
+a time step of 1 fs. All engines list neighbours up to 0.5 Å beyond the cutoff. ASE, LAMMPS on the first rank only and
+LAMMPS on all ranks are timed in alternation, `--steps` steps each. The time of a step is the processor time of the
+slowest rank. It equals the wall time if each rank has its own core, and is affected little by other programs. To
+exclude the time of waiting for other ranks, MPICH ranks must sleep while they wait, which the variable above enables.
+The differences are those between LAMMPS and the ASE calculator before the first step.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 
 SKIN = 0.5
-#: components of LAMMPS's pressure in ASE's order
+#: components of the LAMMPS pressure in ASE's order
 STRESSES = (1, 2, 3, 6, 5, 4)
 app = typer.Typer()
 
@@ -47,14 +47,14 @@ app = typer.Typer()
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
-    structure: Annotated[Path, typer.Argument(help="In a format of ASE, with a rectangular cell.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Lines of JSON, appended.")],
-    label: Annotated[str | None, typer.Option(help="Of the row; default: the potential's name.")] = None,
-    atoms: Annotated[int, typer.Option(help="About how many.")] = 4096,
-    steps: Annotated[int, typer.Option(help="Of a turn.")] = 10,
+    structure: Annotated[Path, typer.Argument(help="Structure in a format of ASE, with an orthorhombic cell.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines file, to which rows are appended.")],
+    label: Annotated[str | None, typer.Option(help="Label of the row; default: name of the potential.")] = None,
+    atoms: Annotated[int, typer.Option(help="Approximate number of atoms.")] = 4096,
+    steps: Annotated[int, typer.Option(help="Steps of a turn.")] = 10,
     turns: Annotated[int, typer.Option()] = 7,
 ) -> None:
-    """Measure on the ranks of this call."""
+    """Run the measurement on the MPI ranks of this call."""
     from mpi4py import MPI
 
     world, alone = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -71,7 +71,7 @@ def run(
     with in_lammps(potential, data, elements, world) as on_all, in_lammps(potential, data, elements, alone) as on_one:
         moving = crystal.copy()
         moving.calc = Calculator(potential, skin=SKIN)
-        # every rank takes part in what LAMMPS on all ranks gives
+        # all ranks take part in the calls of LAMMPS on all ranks
         found = {"all": results(on_all), "one": results(on_one)}
         row["differences"] = {key: differences(value, moving) for key, value in found.items()}
         row["own"] = world.allgather(on_all.extract_global("nlocal"))
@@ -99,7 +99,7 @@ def run(
 
 
 def supercell(cell: Atoms, count: int) -> Atoms:
-    """About `count` atoms, disturbed and moving, in the most cubic of the cells that have nearly as many."""
+    """About `count` atoms, displaced and moving, in the most cubic of the supercells of about this size."""
     lengths, each = cell.cell.lengths(), len(cell)
     many = [n for n in product(range(1, 25), repeat=3) if abs(each * np.prod(n) / count - 1) <= 0.03]
     repeats = min(many, key=lambda n: float(np.ptp(np.log(n * lengths))))
@@ -112,7 +112,7 @@ def supercell(cell: Atoms, count: int) -> Atoms:
 
 @contextlib.contextmanager
 def in_lammps(potential: Potential, data: Path, elements: list[str], comm: Any) -> Iterator[Any]:
-    """A LAMMPS on the ranks of `comm`, after the first forces."""
+    """Start LAMMPS on the ranks of `comm`, and compute the first forces."""
     with open_lammps(open_potential=lambda _: potential, comm=comm) as engine:
         engine.commands_string(
             f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
@@ -133,7 +133,7 @@ def results(engine: Any) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], atoms: Atoms) -> dict[str, float]:
-    """The largest; of the energy for an atom, eV, eV/Å, eV/Å³."""
+    """Largest differences of the energy per atom (eV), the forces (eV/Å) and the stress (eV/Å³)."""
     return {
         "energy": abs(found["energy"] - atoms.get_potential_energy()) / len(atoms),
         "forces": float(np.abs(found["forces"] - atoms.get_forces()).max()),
@@ -142,7 +142,7 @@ def differences(found: dict[str, Any], atoms: Atoms) -> dict[str, float]:
 
 
 def wait(world: Any) -> None:
-    """For the other ranks, without taking their cores' time: MPI's own barrier waits actively."""
+    """Wait for the other ranks without using processor time; the barrier of MPI waits actively."""
     request = world.Ibarrier()
     while not request.Test():
         time.sleep(0.001)
@@ -175,7 +175,7 @@ def table(lines: Annotated[Path, typer.Argument()], output: Annotated[Path, type
 
 
 def speeds(row: dict[str, Any], kind: str) -> str:
-    """A line of the table, of the times of that kind."""
+    """Row of the table with the times of one kind."""
     s = row[kind]
     ase, one, every = (f"{1000 * statistics.median(s[name]):.0f} ms" for name in ("ase", "one", "all"))
     over, faster = (

@@ -1,14 +1,14 @@
-"""Peak memory of one step beside the estimate that refuses what would not fit.
+"""Peak memory of one step, compared with the estimate used to refuse structures that would not fit.
 
     python scripts/benchmarks/memory.py gnnpot-1 chgnet-0.3.0 path/to/hdnnp -o docs/benchmarks/memory.json
 
-Each potential and precision is measured in a process of its own: first a step of eight atoms, which loads all kernels,
-then one of each structure with a new calculator. Memory is the largest resident size during the step (the kernel's
-own count, which is set back before), less what the process held before it. Linux only.
+Each potential and dtype is measured in its own process: first a step of eight atoms, which loads all kernels, then one
+step of each structure with a new calculator. The memory is the peak resident size during the step (counted by the Linux
+kernel, reset before the step), minus the resident size before it. Linux only.
 
     python scripts/benchmarks/memory.py --estimate -o docs/benchmarks/memory.json
 
-After a change of the estimates: those of all rows of the file anew, beside what was measured.
+After a change of the estimates: compute them again for all rows of the file, and keep the measured values.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from gnnpot.potential import Potential
 
 
 def structures(elements: tuple[str, ...], atoms: int) -> dict[str, Atoms]:
-    """Open and dense crystals, a slab and a gas of the first elements that a potential knows, each of about so many."""
+    """Open and dense crystals, a slab and a gas of a potential's first elements, each of about the given size."""
     first, last = ("Na", "Cl") if {"Na", "Cl"} <= set(elements) else (elements[0], elements[-1])
     metal = "Cu" if "Cu" in elements else first
     semiconductor = "Si" if "Si" in elements else first
@@ -61,7 +61,7 @@ def _repeated(cell: Atoms, atoms: int) -> Atoms:
 
 
 def _gas(atoms: int) -> Atoms:
-    """At random places on a grid of 3 Å, one of four taken."""
+    """Gas: atoms on a random quarter of the points of a 3 Å grid."""
     n = round((4 * atoms) ** (1 / 3))
     places = 3.0 * np.stack(np.meshgrid(*[np.arange(n)] * 3), axis=-1).reshape(-1, 3)
     chosen = np.random.default_rng(0).choice(len(places), len(places) // 4, replace=False)
@@ -76,7 +76,7 @@ def _named(atoms: Atoms, first: str, last: str | None = None) -> Atoms:
 
 
 class PeakMemory:
-    """The growth of the resident memory, and its largest, from here on; bytes."""
+    """Measure the growth of the resident memory and its peak from here on, bytes."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -91,7 +91,7 @@ class PeakMemory:
 
 
 def measure(model: str, dtype: str, counts: list[int]) -> list[dict]:
-    """A row for each structure: what was estimated and what was measured."""
+    """Return a row for each structure with the estimated and the measured memory."""
     potential = gnnpot.load(model).to(getattr(torch, dtype))
     warm_up = small_structure(potential)
     warm_up.calc = gnnpot.Calculator(potential)
@@ -107,7 +107,7 @@ def measure(model: str, dtype: str, counts: list[int]) -> list[dict]:
 
 def _measured(potential: Potential, name: str, atoms: Atoms) -> dict:
     atoms.calc = calculator = gnnpot.Calculator(potential)
-    # its copy of the model, with what is made of the parameters once
+    # the calculator's copy of the model, with arrays derived from the parameters
     small_structure(potential).calc = calculator
     calculator.calculate(small_structure(potential), ["forces"])
     size = graph_size(
@@ -123,7 +123,7 @@ def _measured(potential: Potential, name: str, atoms: Atoms) -> dict:
 
 
 def estimated(rows: list[dict], counts: list[int]) -> list[dict]:
-    """The rows with estimates of today; `counts` of atoms were asked for when they were measured."""
+    """Update the estimates of the rows; `counts` are the numbers of atoms requested when they were measured."""
     found = []
     for model, dtype in sorted({(row["model"], row["dtype"]) for row in rows}):
         potential = gnnpot.load(model).to(getattr(torch, dtype))
@@ -141,11 +141,13 @@ def estimated(rows: list[dict], counts: list[int]) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", help="names or paths of potentials")
-    parser.add_argument("--atoms", type=int, nargs="+", default=[500, 4000], help="of a structure, about")
+    parser.add_argument(
+        "--atoms", type=int, nargs="+", default=[500, 4000], help="approximate numbers of atoms of the structures"
+    )
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
-    parser.add_argument("-o", "--output", type=Path, help="JSON, with rows of other potentials if it is there")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file, in which rows of other potentials are kept")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--estimate", action="store_true", help="only estimates, of the rows of the output")
+    parser.add_argument("--estimate", action="store_true", help="only update the estimates in the output file")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -168,7 +170,7 @@ def main() -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, a line for each potential, precision and structure."""
+    """Markdown table with a row for each potential, dtype and structure."""
     lines = ["| potential | precision | structure | atoms | neighbours | measured, MiB | estimate, MiB | ratio |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     for r in rows:

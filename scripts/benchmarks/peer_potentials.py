@@ -1,15 +1,15 @@
-"""The packages that gnnpot is measured beside: how each runs and trains the weights that gnnpot runs under a name.
+"""Packages that gnnpot is compared with: how each evaluates and trains the weights that gnnpot has under a name.
 
     peer = PEERS[0]
     ours, theirs = Calculator(peer.ours(peer.name)), peer.calculator(peer.name)
 
-A potential more is a line in `PEERS`. What a package needs is imported where it is used, so that one can be measured
-without the others, and a process that runs gnnpot alone holds nothing of them.
+To add a potential, add an entry to `PEERS`. Packages are imported inside functions, so that one can be measured without
+the others, and a process that runs only gnnpot loads none of them.
 
-A training step is forward, loss, derivative and Adam, on graphs that are ready, as all packages keep them. Putting the
-graphs of a batch together is part of the step on both sides, as it is in training; so is the loss as each package
-calculates it, of energies per atom, forces, stress, and magnetic moments where a model knows them. Errors are squared
-and the weights equal in eV, Å and µB, so that both sides begin with the same loss.
+A training step is forward pass, loss, backward pass and Adam, on prebuilt graphs, which all packages keep. Collating
+the graphs of a batch is part of the step on both sides, as in training, and so is the loss as each package computes it,
+of energies per atom, forces, stress, and magnetic moments if the model has them. All losses are squared errors with
+equal weights in eV, Å and µB, so that both sides start with the same loss.
 """
 
 import re
@@ -35,12 +35,12 @@ from gnnpot.potential import Potential
 from gnnpot.training.config import LossConfig
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
 
-#: small steps: the weights hardly change, the work is the same
+#: small steps: the weights hardly change, the cost is the same
 LEARNING_RATE = 1e-6
 LOSS = LossConfig(kind="mse", energy=1.0, forces=1.0, stress=0.1)
 KBAR = 0.1 * units.GPa
 
-#: a step of training, that returns its loss
+#: function that runs a training step and returns its loss
 Step = Callable[[], float]
 
 
@@ -48,17 +48,19 @@ Step = Callable[[], float]
 class Peer:
     """A potential, and the package that publishes it."""
 
-    name: str  #: as `gnnpot.load` takes it
-    package: str  #: on PyPI
-    calculator: Callable[[str], BaseCalculator]  #: the package's own, of a name
-    training_step: Callable[[str, list[Atoms]], Step]  #: the package's own, on labelled structures
+    name: str  #: name for `gnnpot.load`
+    package: str  #: name on PyPI
+    calculator: Callable[[str], BaseCalculator]  #: makes the package's calculator, by name
+    training_step: Callable[
+        [str, list[Atoms]], Step
+    ]  #: makes the package's training step, for a name and labelled structures
     ours: Callable[[str], Potential] = gnnpot.load
-    magmoms: bool = False  #: whether they are trained
-    note: str = ""  #: what a reader of the table must know
+    magmoms: bool = False  #: whether magnetic moments are trained
+    note: str = ""  #: note below the table
 
 
 def our_training_step(peer: Peer, structures: list[Atoms]) -> Step:
-    """A step of gnnpot's training."""
+    """Training step of gnnpot."""
     potential = peer.ours(peer.name).train()
     graphs = [potential.graph(s, labels=True) for s in structures]
     loss_config = replace(LOSS, magmoms=0.1 if peer.magmoms else 0.0)
@@ -73,7 +75,7 @@ def our_training_step(peer: Peer, structures: list[Atoms]) -> Step:
 
 
 def labelled(structures: list[Atoms]) -> list[Atoms]:
-    """The structures with made-up labels, seeded: the numbers don't matter."""
+    """The structures with random labels from a fixed seed; the values don't matter."""
     rng = np.random.default_rng(0)
     for atoms in structures:
         n = len(atoms)
@@ -193,7 +195,7 @@ def nequix_training_step(name: str, structures: list[Atoms]) -> Step:
         return equinox.apply_updates(model, updates), memory, value
 
     def step() -> float:
-        # their loss leaves out what fills a batch up
+        # their loss excludes the padding of a batch
         batch = jraph.pad_with_graphs(jraph.batch(graphs), nodes + 1, edges, len(graphs) + 1)
         state[0], state[1], value = update(*state, batch)
         return float(value)
@@ -202,10 +204,10 @@ def nequix_training_step(name: str, structures: list[Atoms]) -> Step:
 
 
 def m3gnet_by_the_paper(name: str) -> Potential:
-    """The weights with the rows of the paper, with which matgl's present version calculates.
+    """M3GNet weights with the row order of the paper, which the current version of matgl uses.
 
-    They were trained with others (see `gnnpot.models.m3gnet_matgl_rows`), so this is not quite the published potential;
-    but both sides do the same work with the same numbers.
+    They were trained with another row order (see `gnnpot.models.m3gnet_matgl_rows`), so this is not exactly the
+    published potential; but both sides do the same work with the same numbers.
     """
     published = gnnpot.load(name)
     names = (field.name for field in fields(M3GNetConfig) if field.name != "architecture")
@@ -216,7 +218,7 @@ def m3gnet_by_the_paper(name: str) -> Potential:
 
 
 def _matgl_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """matgl's names for the weights of an M3GNet; the layers that we hold as one become two."""
+    """Weights of an M3GNet under the names of matgl; layers that gnnpot stores as one are split in two."""
     names = {
         r"^node_embedding": "embedding.layer_node_embedding",
         r"^edge_embedding": "embedding.layer_edge_embedding.layers.0",
@@ -227,7 +229,7 @@ def _matgl_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
     new = {}
     for name, weight in state.items():
-        # activations are numbered too, and the first layers come first
+        # in matgl, activations are numbered too, and the first layers come first
         name = re.sub(r"\.(layers|gates)\.(\d+)", lambda m: f".{m[1]}.{2 * int(m[2]) + 2}", name)
         for ours, theirs in names.items():
             name = re.sub(ours, theirs, name)
@@ -240,7 +242,7 @@ def _matgl_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _matgl(name: str) -> dict[str, Any]:
-    """matgl's M3GNet with the weights of `m3gnet_by_the_paper`, its scale and its references."""
+    """M3GNet of matgl with the weights, energy scale and references of `m3gnet_by_the_paper`."""
     from matgl.models import M3GNet as TheirM3GNet
 
     ours = m3gnet_by_the_paper(name)

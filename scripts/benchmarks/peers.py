@@ -1,22 +1,23 @@
-"""gnnpot beside the packages whose potentials it runs: time of a step, of training, and memory, measured in one run.
+"""Compare gnnpot with the original packages of published potentials: time of a step, time of training, memory.
 
     pip install ".[peers]"
     python scripts/benchmarks/peers.py --threads 2 --output peers                # all: a few hours
     python scripts/benchmarks/peers.py --only chgnet --structures Si --sizes 64,512 --seconds 5   # a few minutes
 
-Both sides run the same weights in float32 on the same structures and threads, and take turns in one process, so that
-any other load of the machine meets both. The ratio is taken in each turn; its median is given with the quartiles.
+Both sides run the same weights in float32 on the same structures and numbers of threads, in alternation in one process,
+so that other load on the machine affects both. The ratio is computed in each turn; its median and quartiles are shown.
 
-- a step: energy, forces and stress through the ASE calculators as users have them, neighbours included. The atoms swing
-  as in molecular dynamics, so that nothing is answered from the last step, and remembered neighbours last no longer
-  than in a run. Energies and forces of the first step are compared: a row whose sides differ by more than 1e-5 eV/atom
-  or 1e-4 eV/Å is marked, with the distance of each from gnnpot's float64, and the exit status is 1.
-- training: a step of Adam on 8 structures with 66 atoms in all, see `peers.py`; the first losses are compared.
-- memory: what one step adds, at its peak, to a fresh process that holds the loaded potential; from 512 atoms on. A size
-  that would not fit, by that of the next smaller one and the number of atoms, is left out, and the table says so.
+- step: energy, forces and stress by the ASE calculators with default settings, including neighbours. The atoms
+  oscillate as in molecular dynamics, so that no result is cached and neighbour lists are reused only as in a run. The
+  energies and forces of the first step are compared: a row whose sides differ by more than 1e-5 eV/atom or 1e-4 eV/Å is
+  marked, with the deviation of each from gnnpot in float64, and the exit status is 1.
+- training: a step of Adam on 8 structures with 66 atoms in total, see `peer_potentials.py`; the first losses are
+  compared.
+- memory: the peak memory that one step adds to a new process with the loaded potential, from 512 atoms. A size that
+  would not fit, extrapolated from the next smaller one by the number of atoms, is skipped, and the table says so.
 
-With `--output`, all numbers, a table and a plot are written there as they come, and a run with the same folder resumes
-with what is missing.
+With `--output`, all numbers, a table and a plot are written during the run, and a run with the same folder resumes with
+the missing measurements.
 """
 
 import argparse
@@ -47,9 +48,9 @@ from gnnpot.errors import ConfigError, GnnpotError, suggest
 from gnnpot.properties.suites.speed import alternate, moving
 
 SIZES = (8, 64, 512, 4096)
-#: atoms from which memory is measured; what is smaller fits
+#: number of atoms from which memory is measured; smaller structures always fit
 MEMORY_FROM = 512
-#: of the losses, relative: stress is averaged over 6 components or 9
+#: relative tolerance of the losses: the stress is averaged over 6 or 9 components
 LOSS_TOLERANCE = 1e-2
 CELLS: dict[str, Callable[[], Atoms]] = {
     "Si": lambda: bulk("Si", cubic=True),
@@ -58,12 +59,12 @@ CELLS: dict[str, Callable[[], Atoms]] = {
         ["Sr", "Ti", "O"], [(0, 0, 0), (0.5, 0.5, 0.5), (0.5, 0.5, 0)], spacegroup=221, cellpar=[3.905] * 3 + [90] * 3
     ),
 }
-#: cells of each structure in the training batch, 66 atoms
+#: number of cells of each structure in the training batch, 66 atoms in total
 BATCH = {"Si": (1, 1, 2), "NaCl": (1, 1, 1), "SrTiO3": (1, 1)}
 
 
 def structure(name: str, size: int) -> Atoms:
-    """A rattled supercell of about `size` atoms, as near a cube as that goes."""
+    """A rattled, nearly cubic supercell of about `size` atoms."""
     cell = CELLS[name]()
     most = range(1, round((size / len(cell)) ** (1 / 3)) + 3)
 
@@ -92,10 +93,10 @@ def use_threads(threads: int) -> None:
 
 
 def peak_memory(number: int, side: str, name: str, size: int, threads: int) -> float:
-    """GB that one step takes above what the process has before; to be called in a process of its own."""
+    """Peak memory that one step adds to the process, GB; to be called in a new process."""
     use_threads(threads)
     step = moving(calculator_of(PEERS[number], side), structure(name, size))
-    # not getrusage's peak, which begins with that of the parent, and counts what loading took for a moment
+    # not the peak of getrusage, which includes the peak of the parent and temporary memory during loading
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("/proc/self/status", "VmRSS")
     step()
@@ -108,21 +109,21 @@ def _kilobytes(path: str, name: str) -> int:
 
 
 class Benchmark:
-    """Fills `results`; what is there already is not measured again."""
+    """Measure everything that is missing in `results`."""
 
     def __init__(self, results: Results, options: argparse.Namespace) -> None:
         self.results, self.options = results, options
 
     def free(self) -> float:
-        """GB that a step may take."""
+        """Memory limit of a step, GB."""
         return self.options.memory or 0.8 * _kilobytes("/proc/meminfo", "MemAvailable") / 1e6
 
     def why_not(self, peer: Peer, side: str, name: str, size: int) -> str:
-        """Why a size is left out, or nothing. Measures its memory if it has not been."""
+        """Reason for skipping a size, or an empty text; measures its memory if needed."""
         if self.options.no_memory or size < MEMORY_FROM:
             return ""
         if size > MEMORY_FROM:
-            # a smaller size tells what to expect
+            # extrapolate from a smaller size
             smaller = max((s for s in self.options.sizes if MEMORY_FROM <= s < size), default=MEMORY_FROM)
             reason = self.why_not(peer, side, name, smaller)
             if reason:
@@ -139,7 +140,7 @@ class Benchmark:
 
     def _memory(self, peer: Peer, side: str, name: str, size: int) -> dict:
         arguments = (PEERS.index(peer), side, name, size, self.options.threads)
-        # a fresh interpreter: what this one holds would hide what the step takes
+        # a new interpreter: memory already held by this one would hide the memory of the step
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             try:
                 return {"atoms": len(structure(name, size)), "gb": pool.submit(peak_memory, *arguments).result()}
@@ -148,7 +149,7 @@ class Benchmark:
                 return {"failed": reason}
 
     def step(self, peer: Peer, name: str, size: int) -> None:
-        """Time of energy, forces and stress, and how far the sides are apart."""
+        """Time of energy, forces and stress, and the differences between the sides."""
         reasons = {side: self.why_not(peer, side, name, size) for side in (OURS, peer.package)}
         skipped = {side: reason for side, reason in reasons.items() if reason}
         key = f"{peer.name}/{name}/{size}"
@@ -167,7 +168,7 @@ class Benchmark:
                 row["energy_difference"] <= ENERGY_TOLERANCE and row["force_difference"] <= FORCE_TOLERANCE
             )
             if not row["agrees"]:
-                # whose rounding is it?
+                # which side has the rounding error?
                 _, exact = moving(calculator_of(peer, OURS, torch.float64), atoms)()
                 apart = [float(np.abs(forces - exact).max()) for _, forces in first]
                 row["from_float64"] = dict(zip(sides, apart, strict=True))
@@ -177,7 +178,7 @@ class Benchmark:
         self.results.write()
 
     def training(self, peer: Peer) -> None:
-        """Time of an optimiser step, and both losses at the start."""
+        """Time of an optimiser step, and the initial losses of both sides."""
         if peer.name in self.results.training:
             return
         structures = training_structures()
@@ -211,7 +212,7 @@ class Benchmark:
 
 
 def chosen_peers(only: Sequence[str]) -> list[Peer]:
-    """The peers whose name or package begins so; all of them without `only`."""
+    """Peers whose name or package starts with one of `only`; all if it is empty."""
     names = {p.name for p in PEERS} | {p.package for p in PEERS}
     for word in only:
         if not any(name.startswith(word) for name in names):
@@ -232,11 +233,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--only", type=words, default=[], help="names or packages of potentials, as 7net-0,chgnet")
     parser.add_argument("--structures", type=words, default=list(CELLS), help=",".join(CELLS))
     parser.add_argument("--sizes", type=lambda t: sorted(map(int, words(t))), default=SIZES, help="numbers of atoms")
-    parser.add_argument("--seconds", type=float, default=15.0, help="time for each row, after the first steps")
-    parser.add_argument("--memory", type=float, help="GB that a step may take; by default four fifths of what is free")
+    parser.add_argument("--seconds", type=float, default=15.0, help="duration (s) of each row, after the first steps")
+    parser.add_argument(
+        "--memory", type=float, help="memory limit (GB) of a step; default: four fifths of the free memory"
+    )
     parser.add_argument("--no-memory", action="store_true", help=f"times only, up to {MEMORY_FROM} atoms")
     parser.add_argument("--no-training", action="store_true", help="steps of the calculators only")
-    parser.add_argument("--output", type=Path, help="folder for peers.json, peers.md and peers.png")
+    parser.add_argument("--output", type=Path, help="output folder of peers.json, peers.md and peers.png")
     options = parser.parse_args()
     for name in options.structures:
         if name not in CELLS:

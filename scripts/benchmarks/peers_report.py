@@ -1,8 +1,8 @@
-"""What `peers.py` has measured: kept in a folder, and shown as tables and as a plot.
+"""Results of `peers.py`: stored in a folder, and shown as tables and a plot.
 
 Example::
 
-    results = Results(Path("peers"), threads=2, peers=PEERS)      # resumes what is there
+    results = Results(Path("peers"), threads=2, peers=PEERS)      # reads existing results
     results.steps["7net-0/Si/64"] = {...}
     results.write()                                               # peers.json, peers.md, peers.png
 """
@@ -29,7 +29,7 @@ from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, plain_log_ticks
 
 OURS = "gnnpot"
-#: eV/atom and eV/Å; what is further apart is marked
+#: tolerances, eV/atom and eV/Å; rows with larger differences are marked
 ENERGY_TOLERANCE, FORCE_TOLERANCE = 1e-5, 1e-4
 JSON, MARKDOWN, PLOT = "peers.json", "peers.md", "peers.png"
 PACKAGES = (OURS, "torch", "numpy", "ase", *dict.fromkeys(peer.package for peer in PEERS))
@@ -43,9 +43,9 @@ MARKERS = {"Si": "o", "NaCl": "s", "SrTiO3": "^"}
 
 
 class Results:
-    """All numbers: `steps` by "potential/structure/size", `memory` by the same and "/side", `training` by potential.
+    """All results: `steps` by "potential/structure/size", `memory` by this key and "/side", `training` by potential.
 
-    Raises `ConfigError` if a package is not there or the folder's numbers come from another machine, thread count or
+    Raises `ConfigError` if a package is missing, or the results in the folder are from another machine, thread count or
     version.
     """
 
@@ -82,13 +82,13 @@ class Results:
 
     @property
     def busy(self) -> float:
-        """The largest load that other work had put on the machine, in threads."""
+        """Largest load of the machine by other programs, in threads."""
         rows = (*self.steps.values(), *self.training.values())
         return max((row["load"] - self.about["threads"] for row in rows), default=0.0)
 
     @property
     def agrees(self) -> bool:
-        """Whether both sides gave the same wherever both were run."""
+        """Whether both sides agree in all rows in which both were run."""
         return all(row.get("agrees", True) for row in (*self.steps.values(), *self.training.values()))
 
     def write(self) -> None:
@@ -122,7 +122,7 @@ def _sorted_steps(results: Results) -> list[tuple[Peer, str, int, dict]]:
 
 
 def _times(row: dict, package: str) -> list[str]:
-    """ms of both sides, and their ratio; why one is left out in the place of its time."""
+    """Times (ms) of both sides and their ratio; for a skipped side, the reason instead of its time."""
     seconds = row["seconds"]
     cells = [
         _figure(1e3 * float(np.median(seconds[side]))) if side in seconds else row["skipped"][side]
@@ -135,7 +135,7 @@ def _times(row: dict, package: str) -> list[str]:
 
 
 def _figure(value: float) -> str:
-    """Three digits."""
+    """Format with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -187,7 +187,7 @@ def _parts(results: Results) -> list[tuple[str, Sequence[str], list[list[str]]]]
 
 
 def table(results: Results) -> list[Table]:
-    """For the screen."""
+    """Tables for the terminal."""
     tables = []
     for title, columns, rows in _parts(results):
         one = Table(*columns, title=title)
@@ -198,7 +198,7 @@ def table(results: Results) -> list[Table]:
 
 
 def markdown(results: Results) -> str:
-    """A page with all rows."""
+    """Page with all rows."""
     lines = ["# Speed and memory compared with the authors' packages", ""]
     for title, columns, rows in _parts(results):
         lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
@@ -209,7 +209,7 @@ def markdown(results: Results) -> str:
 
 
 def plot(results: Results) -> Figure:
-    """ms per atom against atoms, a panel for each potential: colours are the sides, markers the structures."""
+    """Plot of ms per atom against the number of atoms, a panel per potential; colours: sides, markers: structures."""
     rows = _sorted_steps(results)
     shown = [peer for peer in PEERS if any(p is peer for p, *_ in rows)]
     figure = Figure(figsize=(2.6 * max(len(shown), 1) + 0.8, 3.3), layout="constrained")

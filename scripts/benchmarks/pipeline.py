@@ -1,14 +1,14 @@
-"""Time, memory and resumption of `gnnpot data mp` on a synthetic table with the schema of the Materials Project's.
+"""Time, memory and resumption of `gnnpot data mp` on a synthetic table with the schema of the Materials Project.
 
     python scripts/benchmarks/pipeline.py /scratch/benchmark --frames 1000000
 
-Makes a Delta table of about so many frames under the folder (1.8 GB a million; kept, and used again by the next call),
-curates it once without interruption, once killed (SIGKILL) at three moments and resumed each time, and compares the two
-stores byte by byte. Prints time and processor time, also per million frames, and the largest memory of the processes.
+Makes a Delta table of about `--frames` frames in the folder (1.8 GB per million; kept for later calls). The table is
+curated once without interruption, and once with three kills (SIGKILL), each followed by a resume. The two stores are
+compared byte by byte. Prints wall and processor time, also per million frames, and the peak memory of the processes.
 
-The frames: trajectories of 1 to 40 ionic steps, ten on average, of random alloys of 1 to 200 atoms, thirty on average,
-as in MPtrj, near a lattice; energies, forces and stresses are those of springs to the lattice sites and of a bulk
-modulus, so that they fit together. Some trajectories are of other run types, or have steps that a filter leaves out.
+The frames are trajectories of 1 to 40 ionic steps (ten on average) of random alloys of 1 to 200 atoms (thirty on
+average, as in MPtrj) near a lattice. Energies, forces and stresses are those of springs to the lattice sites and a bulk
+modulus, so they are consistent. Some trajectories have other run types, or steps that a filter excludes.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from emmet.core.trajectory import RelaxTrajectory
 
 from gnnpot.units import KBAR
 
-#: trajectories in one file of the table
+#: number of trajectories in one file of the table
 FILE = 2000
 SPRING, BULK = 2.0, 0.6  # eV/Å², eV/Å³
 
 
 def nested(values: np.ndarray, *sizes: np.ndarray) -> pa.Array:
-    """Lists of lists of `values`: the last of `sizes` says how many values a list of the innermost level has."""
+    """Nested lists of `values`; the last of `sizes` gives the lengths of the innermost lists."""
     array = pa.array(values)
     for size in reversed(sizes):
         offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int32)
@@ -44,7 +44,7 @@ def nested(values: np.ndarray, *sizes: np.ndarray) -> pa.Array:
 
 
 def trajectories(rng: np.random.Generator, first: int, count: int) -> pa.Table:
-    """Rows of the table, the first of them with the identifier number `first`."""
+    """Rows of the table, with identifiers counted from `first`."""
     atoms = np.clip(rng.lognormal(3.1, 0.8, count), 1, 200).astype(np.int64)
     steps = np.clip(rng.geometric(0.1, count), 1, 40)
     run = np.repeat(np.arange(count), steps)
@@ -111,7 +111,7 @@ def nested_structs(structs: pa.StructArray, steps: np.ndarray, electronic: np.nd
 
 
 def make_table(folder: Path, frames: int) -> int:
-    """A table of at least so many frames, unless it is there already; how many it has."""
+    """Make a table of at least the given number of frames if it does not exist; returns its number of frames."""
     note = folder.with_suffix(".json")
     if note.exists():
         return json.loads(note.read_text())["frames"]
@@ -126,20 +126,20 @@ def make_table(folder: Path, frames: int) -> int:
 
 
 def start(table: Path, store: Path) -> subprocess.Popen:
-    """`gnnpot data mp` as a user would call it."""
+    """Command line of `gnnpot data mp`."""
     command = [sys.executable, "-m", "gnnpot", "data", "mp", "--table", str(table), "-o", str(store)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def wait(process: subprocess.Popen) -> tuple[int, float, float]:
-    """Exit status, largest memory (GB) and processor time (s) of a process."""
+    """Exit status, peak memory (GB) and processor time (s) of a process."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
 
 
 def killed_run(table: Path, store: Path, moments: list[int], rng: np.random.Generator) -> float:
-    """Curate with a SIGKILL a while after so many shards are complete, each time; the largest memory, GB."""
+    """Curate, with a SIGKILL some time after each given number of complete shards; returns the peak memory, GB."""
     most = 0.0
     unfinished = store.with_name(store.name + ".unfinished")
     for shards in moments:
@@ -159,7 +159,7 @@ def killed_run(table: Path, store: Path, moments: list[int], rng: np.random.Gene
 
 
 def digests(store: Path) -> dict[str, str]:
-    """sha256 of every file."""
+    """SHA-256 of all files."""
     found = {}
     for path in sorted(store.iterdir()):
         with path.open("rb") as file:

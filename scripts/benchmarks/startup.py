@@ -1,9 +1,9 @@
-"""Processor time from the start to the end of commands that only print: what importing takes.
+"""Start-up time: processor time of commands that only print, which is the time of imports.
 
     python scripts/benchmarks/startup.py
 
-The least of a few starts each, after one that may write byte code. Processor time, user and system, so that other
-processes of the machine matter little; on a quiet machine it is the time that one waits.
+Times are the minimum of a few starts, after one that may write byte code. Processor times (user and system) are
+affected little by other processes; on an idle machine they equal the wall time.
 """
 
 import argparse
@@ -15,7 +15,7 @@ COMMANDS = ("--version", "--help", "relax --help", "models", "card")
 
 
 def processor_seconds(command: str) -> float:
-    """Of one start, in a process of its own."""
+    """Processor time of one start, in a new process."""
     before = os.times()
     subprocess.run([sys.executable, "-m", "gnnpot", *command.split()], stdout=subprocess.DEVNULL, check=True)
     after = os.times()

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/studio.py
 
-WebGL runs on the processor here (SwiftShader), on which the server and its jobs run too; a machine with a graphics card
-draws faster. The server is started, and its processes have prepared, before the page is opened.
+WebGL is rendered by the CPU (SwiftShader), which also runs the server and its jobs; a machine with a graphics card
+draws faster. The page is opened when the server and its processes are ready.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
 
-#: seconds after which the server's spare processes are ready
+#: time after which the server's spare processes are ready, s
 PREPARED = 30
 REPEATS = 3
 TURN = """async () => {

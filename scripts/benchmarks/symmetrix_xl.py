@@ -1,19 +1,20 @@
-"""symmetrix-xl beside gnnpot: time of a step, energy, forces and stress, of silicon on the processor.
+"""Compare symmetrix-xl with gnnpot: time of energy, forces and stress of silicon on the CPU.
 
     python -m venv peer
     peer/bin/pip install mace-torch symmetrix-xl matscipy
     python scripts/benchmarks/symmetrix_xl.py peer/bin/python --folder symmetrix --prepare     # compiles, ten minutes
     python scripts/benchmarks/symmetrix_xl.py peer/bin/python --folder symmetrix               # nothing else running
 
-symmetrix-xl runs MACE models. The one here has the structure of MACE-MPA-0 (`symmetrix_xl_worker.py`), so that its
-number of parameters is the published one; the weights are random, which the time does not depend on, and a pair
-repulsion is left out. It runs as its calculator does by default, in float32, with kernels that it compiles for the
-model and the processor (by `c++`), and neighbours that it keeps with a skin of 0.5 Å. Both of its profiles are timed.
-Its threads are bound to cores, as it advises, and its BLAS has one, as in its own benchmark.
+symmetrix-xl runs MACE models. The model used here has the architecture of MACE-MPA-0 (`symmetrix_xl_worker.py`), and so
+the published number of parameters. The weights are random, which does not affect the time, and the pair repulsion is
+omitted. It runs with the defaults of its calculator: float32, kernels compiled for the model and the CPU (by `c++`),
+and neighbour lists with a skin of 0.5 Å. Both of its profiles are timed. Its threads are bound to cores, as
+recommended, and its BLAS uses one thread, as in its own benchmark.
 
-Each potential has a process of its own, so that thread pools don't meet. One calculates at a time: they take turns, and
-a step is asked for by a line through a pipe, whose time (less than 0.1 ms) is part of the step's. All swing through the
-same positions. Writes docs/benchmarks/symmetrix-xl.json; `scripts/studies/accuracy/page.py` reads it.
+Each potential runs in its own process, so that thread pools do not interfere. The processes compute in alternation, one
+at a time. A step is requested by a line through a pipe, whose time (below 0.1 ms) is part of the time of the step. All
+atoms oscillate through the same positions. Writes docs/benchmarks/symmetrix-xl.json, which
+`scripts/studies/accuracy/page.py` reads.
 """
 
 import json
@@ -35,17 +36,17 @@ from gnnpot.runs.files import write_text
 
 WORKER = Path(__file__).with_name("symmetrix_xl_worker.py")
 POTENTIALS = ("7net-0", "7net-l3i5", "nequix-oam-1")
-#: of the ratios
+#: potential to which the ratios refer
 UNIT = "7net-0"
-#: of symmetrix-xl: `capacity`, its default, calculates again what `speed` keeps, and compiles more kernels
+#: profiles of symmetrix-xl: `capacity`, the default, recomputes values that `speed` stores, and compiles more kernels
 PROFILES = ("capacity", "speed")
 SIZES = (64, 512)
-#: Å, of the swing, and its steps, which are a period
+#: amplitude of the oscillation, Å, and number of steps per period
 SWING, STEPS = 0.15, 126
 
 
 class Worker:
-    """A process that calculates a step when asked to."""
+    """A process that computes a step on request."""
 
     def __init__(self, python: str, name: str, folder: Path, threads: int) -> None:
         self.name = name
@@ -74,14 +75,16 @@ class Worker:
 
 
 def main(
-    peer: Annotated[str, typer.Argument(help="The Python that symmetrix-xl and mace-torch are installed for.")],
-    folder: Annotated[Path, typer.Option(help="Keeps the converted model and what symmetrix-xl compiles.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="JSON.")] = Path("docs/benchmarks/symmetrix-xl.json"),
-    threads: Annotated[int, typer.Option(help="That each potential uses.")] = 2,
-    seconds: Annotated[float, typer.Option(help="Wall time for each potential and size.")] = 8.0,
+    peer: Annotated[str, typer.Argument(help="Python interpreter with symmetrix-xl and mace-torch.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the converted model and the kernels of symmetrix-xl.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file.")] = Path(
+        "docs/benchmarks/symmetrix-xl.json"
+    ),
+    threads: Annotated[int, typer.Option(help="Threads of each potential.")] = 2,
+    seconds: Annotated[float, typer.Option(help="Wall time (s) for each potential and size.")] = 8.0,
     prepare: Annotated[bool, typer.Option("--prepare", help="Convert and compile only.")] = False,
 ) -> None:
-    """Measure, and write the JSON."""
+    """Run the measurements, and write the JSON file."""
     load = os.getloadavg()[0]
     folder = folder.resolve()
     model = prepared(peer, folder)
@@ -106,7 +109,7 @@ def main(
 
 
 def prepared(peer: str, folder: Path) -> dict[str, Any]:
-    """The structures and the MACE in the folder; returns what the MACE is."""
+    """Write the structures and the MACE model to the folder; returns a description of the model."""
     folder.mkdir(parents=True, exist_ok=True)
     for size in SIZES:
         atoms = silicon(size)
@@ -121,7 +124,7 @@ def prepared(peer: str, folder: Path) -> dict[str, Any]:
 
 
 def measure(workers: list[Worker], size: int, seconds: float) -> list[dict[str, Any]]:
-    """Median and quartiles of each, in turns; the ratio to `UNIT` is taken in each turn."""
+    """Median and quartiles of the times of all potentials, in turns; the ratio to `UNIT` is computed in each turn."""
     found = alternate([partial(worker.step, size) for worker in workers], seconds * len(workers))
     unit = found[[worker.name for worker in workers].index(UNIT)]
     rows = []

@@ -1,10 +1,10 @@
-"""One side of `symmetrix_xl.py`, in a process of its own. Of gnnpot it imports what the name of a potential needs.
+"""Worker process of `symmetrix_xl.py` for one potential. It imports gnnpot only for a potential of gnnpot.
 
     python symmetrix_xl_worker.py convert FOLDER                # a MACE with random weights, for symmetrix-xl
-    python symmetrix_xl_worker.py symmetrix-xl:speed FOLDER     # answers each line of its input by a step
-    python symmetrix_xl_worker.py 7net-0 FOLDER                 # the same by gnnpot
+    python symmetrix_xl_worker.py symmetrix-xl:speed FOLDER     # runs a step for each input line
+    python symmetrix_xl_worker.py 7net-0 FOLDER                 # the same with gnnpot
 
-A line is a number of atoms. `FOLDER/ATOMS.npz` has the structure, and the positions of the steps, one after the other.
+A line is a number of atoms. `FOLDER/ATOMS.npz` has the structure, and the positions of consecutive steps.
 """
 
 import json
@@ -19,15 +19,17 @@ from ase import Atoms
 
 PEER = "symmetrix-xl"
 MODEL = "mace.json"
-#: of MACE-MPA-0; the published model has 9,063,204 parameters (matbench-discovery), as many as these give
+#: options of MACE-MPA-0; they give 9,063,204 parameters, as many as the published model has (matbench-discovery)
 ELEMENTS, CUTOFF, CHANNELS = 89, 6.0, 128
-#: that its calculator is made with: its own defaults, and one of its profiles
+#: options of its calculator: the defaults, and one of its profiles
 OPTIONS = {"dtype": "float32", "streamed_edges": "direct", "neighbor_skin": 0.5}
 
 
 def convert(folder: Path) -> dict[str, Any]:
-    """Write the MACE as symmetrix-xl reads it; returns what it is."""
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # symmetrix-xl reads whole modules: the one written here
+    """Write the MACE model in the format of symmetrix-xl; returns a description of it."""
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = (
+        "1"  # symmetrix-xl unpickles whole modules, here only the one written below
+    )
     import mace  # noqa: F401 - before e3nn, whose constants it makes readable
     import torch
     from e3nn.o3 import Irreps
@@ -54,7 +56,7 @@ def convert(folder: Path) -> dict[str, Any]:
 
 
 def open_calculator(name: str, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The calculator, and what must be known of it."""
+    """Return the calculator and a description of it."""
     package, _, profile = name.partition(":")
     if package != PEER:
         from gnnpot.engines.calculator import Calculator
@@ -75,7 +77,7 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def main(name: str, folder: Path) -> None:
-    # what others print must not stand among the answers
+    # output of other packages must not mix with the answers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     if name == "convert":

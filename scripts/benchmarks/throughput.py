@@ -1,12 +1,12 @@
-"""Structures per minute on one core: `gnnpot … --many` beside a plain loop with ASE.
+"""Structures per minute on one core: `gnnpot … --many` compared with a plain loop with ASE.
 
     python scripts/benchmarks/throughput.py docs/benchmarks/throughput.json --pool pool.extxyz.gz --count 100
 
-Small crystals of a file are relaxed and predicted by one model. The loop opens the calculator once and calls it for one
-structure after the other, as a script with ASE would: `atoms.calc = …`, and ASE's FIRE on its filter of the cell for
-relaxations, with the same bounds of forces and stress and at most as many steps. The command runs with one process;
-its start, with opening the model, is measured by itself and is also in its total. Times are processor seconds of the
-processes that compute (a machine with other work on it changes them little), the two in turns.
+Small crystals of a file are relaxed and predicted by one model. The loop opens the calculator once and calls it for
+each structure, as in a typical ASE script: `atoms.calc = …`, and for relaxations FIRE and the cell filter of ASE, with
+the same convergence criteria and maximum number of steps. The command runs with one process; its start, including
+opening the model, is measured separately and is also part of the total. Times are processor seconds of the computing
+processes (affected little by other programs), measured in alternation.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from gnnpot.workflows.many import Calculation, Model, Predicting, Relaxing, Stru
 
 
 def small_crystals(pool: Path, count: int, most_atoms: int, elements: set[str]) -> list[Atoms]:
-    """`count` crystals of at most `most_atoms` atoms, spread over the file."""
+    """Choose `count` crystals of at most `most_atoms` atoms, spread over the file."""
     every = iterate_structures(pool, check=False)
     fit = [a for a in every if len(a) <= most_atoms and set(a.symbols) <= elements and a.pbc.all()]
     return [Atoms(fit[k].numbers, fit[k].positions, cell=fit[k].cell, pbc=True) for k in _spread(len(fit), count)]
@@ -79,11 +79,11 @@ def _nothing(_: int) -> None:
 
 
 def seconds_of_many(calculation: Calculation, structures: list[Atoms], model: Model) -> tuple[float, float]:
-    """Processor seconds of this and the worker process: (in all, of them the structures' own)."""
+    """Processor seconds of this and the worker process: (total, of which for the structures)."""
     with tempfile.TemporaryDirectory() as folder, Processes(1) as executor:
         begin = time.process_time()
         executor.submit(_nothing, 0).result()
-        # the worker, and one of multiprocessing's own, which idles
+        # the worker, and an idle helper process of multiprocessing
         children = psutil.Process().children()
 
         def spent() -> float:
@@ -92,7 +92,7 @@ def seconds_of_many(calculation: Calculation, structures: list[Atoms], model: Mo
 
         run_many(Structures(structures[:1]), calculation, model, Path(folder) / "first", executor=executor)
         started = spent()
-        # another run opens the model again; the second of one structure tells how long that takes
+        # each run opens the model again; a second run of one structure measures this time
         run_many(Structures(structures[:1]), calculation, model, Path(folder) / "second", executor=executor)
         opening = spent() - started
         before = spent()
@@ -103,7 +103,7 @@ def seconds_of_many(calculation: Calculation, structures: list[Atoms], model: Mo
 def measure(
     structures: list[Atoms], relaxed: int, model: str, config: RelaxConfig, count: int, done: Callable[[dict], None]
 ) -> None:
-    """Rates of both cases; `done` takes what is measured until then, so that a stopped run has some."""
+    """Rates of both cases; `done` receives intermediate results, so that an interrupted run has some."""
     make = functools.partial(open_calculator, model)
     calculator, described = make(), Model(make, model)
     cases = {
@@ -136,13 +136,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--pool", type=Path, required=True, help="file of crystals")
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--relaxed", type=int, default=100, help="of them, that are relaxed too")
+    parser.add_argument("--relaxed", type=int, default=100, help="number of these crystals that are also relaxed")
     parser.add_argument("--most-atoms", type=int, default=12)
     parser.add_argument("--model", "-m", default="fast")
-    parser.add_argument("--fmax", type=float, default=0.05, help="eV/Å")
+    parser.add_argument("--fmax", type=float, default=0.05, help="convergence criterion of relaxations, eV/Å")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="write the structures there, as extended XYZ")
+    parser.add_argument("--keep", type=Path, help="write the structures to this extended XYZ file")
     options = parser.parse_args()
     elements = set(open_calculator(options.model).elements)
     structures = small_crystals(options.pool, options.count, options.most_atoms, elements)

@@ -1,18 +1,18 @@
-"""What pretraining costs: frames per second read, made into graphs and trained on, and what follows for GPUs.
+"""Cost of pretraining: frames per second of reading, building graphs and training, and an estimate for GPUs.
 
     python scripts/benchmarks/training.py mptrj.extxyz.gz configs/pretrain-*.yaml
 
-Everything is timed on one thread, in seconds of this process's own processor time, so that any other load of the
-machine has no part in it.
+All times are processor times of this process on one thread, so that they do not include other load of the machine.
 
-- reading: a store of the given frames, repeated to more than the readers keep, in the order in which training takes it.
-- a step: loss of energies, forces, stresses (and moments) of batches of the given frames, its derivative with respect
-  to the weights, and a step of the optimiser, at the sizes of each configuration. Graphs are built beforehand; their
-  building, which worker processes do meanwhile, has its own line.
-- plain: the same with PyTorch's derivative of the derivative, as on GPUs; the processor has kernels of its own.
-- the estimate, from the latter: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It
-  assumes that a GPU is faster than one core here by the ratio of their peaks in single precision (`--gpu-tflops`, the
-  maker's figure, over a large matrix product measured here), times `--efficiency`. Nothing was measured on a GPU.
+- reading: a store of the given frames, repeated until it exceeds the caches of the readers, in the order of training.
+- step: loss of energies, forces, stresses (and magnetic moments) of batches of the given frames, its derivative with
+  respect to the weights, and an optimiser step, at the model size of each configuration. Graphs are built beforehand;
+  building them, which worker processes do during training, is timed separately.
+- plain: the same with second derivatives by PyTorch, as on GPUs; the CPU has its own kernels.
+- estimate, from the plain step: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It
+  assumes that a GPU is faster than one core of this machine by the ratio of their peak performances in single precision
+  (`--gpu-tflops`, as specified, over that of a large matrix product measured here), times `--efficiency`. Nothing was
+  measured on a GPU.
 """
 
 import resource
@@ -51,7 +51,7 @@ from gnnpot.training.subsets import Subset
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
-    """What `work` says it has done, per second of processor time; after one call that does not count."""
+    """Amount of work returned by `work` per second of processor time; the first call is not counted."""
     work()
     done, start = 0, time.process_time()
     while time.process_time() - start < seconds:
@@ -60,7 +60,7 @@ def rate(work: Callable[[], int], seconds: float) -> float:
 
 
 def peak_gflops(seconds: float) -> float:
-    """Of a matrix product of 2048 x 2048 in single precision, one thread."""
+    """Performance of a product of 2048 x 2048 matrices in single precision on one thread."""
     a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
 
     def work() -> int:
@@ -71,7 +71,7 @@ def peak_gflops(seconds: float) -> float:
 
 
 def reading_rate(store: FrameStore, seconds: float) -> float:
-    """Frames per second in the order of an epoch."""
+    """Frames read per second, in the order of an epoch."""
     frames = Concatenation([TrainingDataset("train", Subset(store, np.arange(len(store))))])
     order = chain.from_iterable(mixed(frames.sampling_weights, seed=0, epoch=k).tolist() for k in range(10**6))
 
@@ -90,7 +90,7 @@ def graph_rate(potential: Potential, frames: list[Frame], seconds: float) -> flo
 
 
 def potential_of(config: TrainConfig, store: FrameStore, resolved: Path) -> Potential:
-    """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `resolved`."""
+    """Model with random weights; symmetry functions chosen from the frames are written to `resolved`."""
     part = Subset(store, np.arange(len(store)))
     source = TrainingDataset("train", part)
     elements = tuple(store.manifest.elements)
@@ -100,7 +100,7 @@ def potential_of(config: TrainConfig, store: FrameStore, resolved: Path) -> Pote
 
 
 def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
-    """`model.energies_and_gradient` without kernels for the processor; an HDNNP's has but two products."""
+    """`model.energies_and_gradient` without CPU kernels; for an HDNNP it needs only two products."""
     if isinstance(model, HDNNP):
         return model.energies_and_gradient
     atoms = partial(model._atoms, operators=model) if isinstance(model, EquivariantModel) else model
@@ -108,12 +108,12 @@ def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
 
 
 def kept_graph(potential: Potential, frame: Frame) -> Graph:
-    """As training keeps graphs in memory."""
+    """Graphs in the form in which training keeps them in memory."""
     return potential.model.precompute(potential.graph(frame, labels=True))
 
 
 def training_rate(potential: Potential, config: TrainConfig, batches: list[Batch], seconds: float) -> float:
-    """Frames per second of whole optimiser steps."""
+    """Frames per second of complete optimiser steps."""
     optimizer = TrainModule(potential, config, 1, 1.0).configure_optimizers()
     turn = chain.from_iterable(repeat(batches))
 
@@ -131,16 +131,18 @@ def training_rate(potential: Potential, config: TrainConfig, batches: list[Batch
 
 def main(
     data: Annotated[Path, typer.Argument(help="Labelled frames: a file or a store.")],
-    configs: Annotated[list[Path], typer.Argument(help="Configurations, one line of the table each.")],
-    atoms: Annotated[int, typer.Option(help="Atoms in a batch, here.")] = 256,
-    seconds: Annotated[float, typer.Option(help="Processor time for each measurement.")] = 20.0,
-    repeats: Annotated[int, typer.Option(help="How often the frames stand in the store that is read.")] = 20,
-    frames: Annotated[int, typer.Option(help="Frames of the set that the estimate is for.")] = 1_580_395,
-    gpus: Annotated[int, typer.Option(help="Devices of the estimate.")] = 8,
-    gpu_tflops: Annotated[float, typer.Option(help="Peak of one in single precision; 19.5: A100.")] = 19.5,
-    efficiency: Annotated[float, typer.Option(help="Share of the ratio of peaks that is assumed.")] = 0.25,
+    configs: Annotated[list[Path], typer.Argument(help="Configurations, one row of the table each.")],
+    atoms: Annotated[int, typer.Option(help="Number of atoms in a batch.")] = 256,
+    seconds: Annotated[float, typer.Option(help="Processor time (s) for each measurement.")] = 20.0,
+    repeats: Annotated[int, typer.Option(help="Repetitions of the frames in the store that is read.")] = 20,
+    frames: Annotated[int, typer.Option(help="Number of frames of the data set for the estimate.")] = 1_580_395,
+    gpus: Annotated[int, typer.Option(help="Number of GPUs for the estimate.")] = 8,
+    gpu_tflops: Annotated[
+        float, typer.Option(help="Peak performance of a GPU in single precision; A100: 19.5.")
+    ] = 19.5,
+    efficiency: Annotated[float, typer.Option(help="Assumed fraction of the ratio of peak performances.")] = 0.25,
 ) -> None:
-    """Measure here, estimate for GPUs."""
+    """Measure on this machine, and estimate the cost on GPUs."""
     torch.set_num_threads(1)
     console = Console(width=max(Console().width, 120))
     known = list(read_labelled([data], DataConfig(train=data)))
