@@ -1,7 +1,7 @@
-"""The crystal that `scripts/demo` relaxes, and the comparison of its volume with that of the bundled PBE energies.
+"""Make the crystal that `scripts/demo` relaxes, and compare its relaxed volume with the bundled PBE data.
 
 python scripts/demo_check.py start nacl.cif
-python scripts/demo_check.py compare nacl-relaxed.extxyz       # status 1 if it is off by 5 % or more
+python scripts/demo_check.py compare nacl-relaxed.extxyz       # status 1 if it differs by 5 % or more
 """
 
 import sys
@@ -13,12 +13,12 @@ from ase.io import read
 
 from gnnpot.data import bundled_path
 
-#: of the volume, beyond which the potential has not learnt the crystal
+#: maximum relative error of the volume
 TOLERANCE = 0.05
 
 
 def pbe_volume(material: str) -> float:
-    """Volume per atom at the minimum of the bundled energies, Å³: a fit of Birch's and Murnaghan's equation."""
+    """Volume per atom (Å³) at the minimum of the bundled energies, by a Birch-Murnaghan fit."""
     kind = (material, "eos")
     frames = [a for a in read(bundled_path(), ":") if (a.info["material_id"], a.info["config_type"]) == kind]
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in frames])

@@ -3,11 +3,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x .venv/bin/python ]; then
     "${PYTHON:-python3}" -m venv .venv
 fi
-# installed again only when what is to be installed has changed
+# packages are installed again only if the requirements have changed
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     echo "installing gnnpot and its packages into .venv"
-    # torch by itself first: its pin names a release whose CPU build needs no CUDA packages
+    # torch is installed first, separately: the CPU build of the pinned release needs no CUDA packages
     .venv/bin/python -m pip install --quiet --constraint constraints.txt torch
     .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[all,docs,test]"
     echo "$wanted" > .venv/installed

@@ -1,8 +1,8 @@
-"""A store without the pairs of atoms that are labelled elsewhere.
+"""Copy a store without pairs of atoms that are labelled by another teacher.
 
     python scripts/gnnpot-1/drop_pairs.py dimers.store holes.extxyz.gz dimers-kept.store
 
-Left out are frames of two atoms whose elements are those of a structure in the file that make_holes.py makes.
+Frames of two atoms are removed if their elements are those of a structure in the output file of make_holes.py.
 """
 
 from collections import Counter
@@ -22,9 +22,9 @@ from gnnpot.errors import GnnpotError
 def main(
     store: Annotated[Path, typer.Argument(help="The labelled frames.")],
     pairs: Annotated[Path, typer.Argument(help="File or store with the pairs.")],
-    out: Annotated[Path, typer.Argument(help="The store to write.")],
+    out: Annotated[Path, typer.Argument(help="Output store.")],
 ) -> None:
-    """Write what is kept."""
+    """Write the remaining frames."""
     console = Console(soft_wrap=True)
     try:
         dropped = {_elements(frame) for frame in read_structures([pairs])}

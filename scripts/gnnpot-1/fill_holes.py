@@ -1,14 +1,16 @@
-"""What is left of holes where no teacher knows better: a model's own curves of pairs, filled, as labels to learn from.
+"""Labels for pairs with holes for which no teacher is better: the model's own energy curves without the holes.
 
     python scripts/gnnpot-1/fill_holes.py runs/gnnpot-1/train-last/model filled.store
 
-The curve of two atoms is to have one well and to rise from it on both sides. On each side of its lowest point beyond
-the wall, any part below what it has risen to already is lifted to that, and to a slope of `SLOPE` at least:
+The energy curve of two atoms should have one minimum and increase on both sides. On each side of the lowest point
+outside the repulsive wall, every part that is lower than a part closer to the minimum is raised to its value, and to a
+slope s of at least `SLOPE`:
 
     W(r_j) = max(V(r_j), W(r_j+1) + s (r_j+1 - r_j))  towards short distances,  and with s = 0 towards long ones.
 
-The labels are the forces -dW/dr. This makes a potential of crystals behave; it says nothing of the molecule: Cr2, which
-several teachers give two wells, is bound by 1.5 eV at 1.68 Å (Casey & Leopold, J. Phys. Chem. 97, 816 (1993)).
+The labels are the forces -dW/dr. They remove unphysical behaviour of a potential for crystals, but do not describe the
+molecule: Cr2, for which several teachers give two minima, is bound by 1.5 eV at 1.68 Å (Casey & Leopold, J. Phys. Chem.
+97, 816 (1993)).
 """
 
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import GnnpotError
 from gnnpot.properties.dimers import RATIOS, WALL, Dimers, all_pairs, scan_dimers
 
-#: distances over the sum of the covalent radii, as close as a derivative needs
+#: distances over the sum of the covalent radii, dense enough for derivatives
 FINE = np.linspace(RATIOS[0], RATIOS[-1], 361)
 #: eV/Å
 SLOPE = 0.2
@@ -34,12 +36,12 @@ SLOPE = 0.2
 
 def main(
     model: Annotated[str, typer.Argument(help="Name or path of the model.")],
-    out: Annotated[Path, typer.Argument(help="The store to write.")],
-    tolerance: Annotated[float, typer.Option(help="Depth from which a hole counts, eV.")] = 0.02,
-    count: Annotated[int, typer.Option(help="Frames of each pair.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of the distances, which are drawn at random.")] = 0,
+    out: Annotated[Path, typer.Argument(help="Output store.")],
+    tolerance: Annotated[float, typer.Option(help="Minimum depth of a hole (eV).")] = 0.02,
+    count: Annotated[int, typer.Option(help="Number of frames per pair.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of the random distances.")] = 0,
 ) -> None:
-    """Write the frames and name the holes; no store where there is no hole."""
+    """Write the frames and print the holes; no store is written if there are no holes."""
     console = Console(soft_wrap=True)
     try:
         calculator = Calculator(model)
@@ -56,7 +58,7 @@ def main(
 
 
 def labelled(curves: Dimers, count: int, seed: int) -> Iterator[Frame]:
-    """`count` frames of each pair, at distances that are drawn evenly."""
+    """`count` frames of each pair, at uniformly distributed random distances."""
     rng = np.random.default_rng(seed)
     for pair, energies in zip(curves.pairs, curves.energies, strict=True):
         distances = curves.ratios * covalent_radii[pair].sum()
@@ -75,7 +77,7 @@ def labelled(curves: Dimers, count: int, seed: int) -> Iterator[Frame]:
 
 
 def filled(energies: np.ndarray, distances: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """W of the head of this file, for a curve V at ascending distances and ratios; all [D]."""
+    """W of the module's docstring for a curve V at ascending distances and ratios; all [D]."""
     curve = energies.copy()
     lowest = int(np.argmin(np.where(ratios > WALL, energies, np.inf)))
     for j in range(lowest - 1, -1, -1):

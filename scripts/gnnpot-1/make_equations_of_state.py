@@ -1,18 +1,18 @@
-"""Equations of state of the elements to learn from, and those that are kept to measure by.
+"""Select equations of state of the elements for training; the others are kept for evaluation.
 
     python scripts/gnnpot-1/make_equations_of_state.py unaries_vasp_pbe_eos.extxyz.gz states.extxyz.gz
 
 Reads frames of the elements' cubic crystals at several volumes (PBE by VASP, as verified by Bosoni et al., Nat. Rev.
-Phys. 6, 45 (2024); `info["acwf"]` names the crystal), and writes those that a universal potential can learn from. Left
-out are:
+Phys. 6, 45 (2024); `info["acwf"]` names the crystal), and writes those that are suitable for training a universal
+potential. Excluded are:
 
 - crystals in the part `test` of a split by material, which are held out of the training;
-- elements that the Materials Project does not have;
-- elements for which these calculations and the Materials Project's mean different things: these are without spin, so
-  magnetic elements are left out, and have all f electrons in the valence, so lanthanides and actinides are, but for
-  those without occupied f states.
+- elements that are not in the Materials Project;
+- elements for which these calculations are not comparable to the Materials Project: magnetic elements, because the
+  calculations are without spin, and lanthanides and actinides with occupied f states, because all f electrons are
+  treated as valence electrons.
 
-Their energies have other zeros than the Materials Project's: learn from their stresses.
+Their energies have another zero than those of the Materials Project, so only their stresses should be used.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ from make_prototypes import ELEMENTS
 from gnnpot.data.splits import part_of_material
 from gnnpot.engines.files import write_atomically
 
-#: as in scripts/gnnpot-1/train*.yaml, with the same seed, 0
+#: split as in scripts/gnnpot-1/train*.yaml, with the same seed, 0
 FRACTIONS = {"train": 0.75, "validation": 0.05, "test": 0.2}
 MAGNETIC = "Cr Mn Fe Co Ni O"
 WITH_F = "Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Pa U Np Pu"
@@ -36,7 +36,7 @@ LEARNT = set(ELEMENTS) - {atomic_numbers[symbol] for symbol in f"{MAGNETIC} {WIT
 
 
 def to_learn(frames: Iterable[Atoms]) -> Iterator[Atoms]:
-    """The frames that are neither kept for measuring nor of elements that mean something else."""
+    """Frames that are neither kept for evaluation nor of excluded elements."""
     for atoms in frames:
         if LEARNT.issuperset(atoms.numbers) and part_of_material(atoms.info["acwf"], FRACTIONS) != "test":
             yield atoms
@@ -44,9 +44,9 @@ def to_learn(frames: Iterable[Atoms]) -> Iterator[Atoms]:
 
 def main(
     frames: Annotated[Path, typer.Argument(help="Labelled frames, each crystal named by `acwf`.")],
-    output: Annotated[Path, typer.Argument(help="The file to write.")],
+    output: Annotated[Path, typer.Argument(help="Output file.")],
 ) -> None:
-    """Write the frames to learn from."""
+    """Write the frames for training."""
     chosen = list(to_learn(read(frames, ":")))
     write_atomically(output, lambda path: write(path, chosen, format="extxyz"), overwrite=True)
 

@@ -1,11 +1,11 @@
-"""Pairs of elements that a model has holes for, as structures for a teacher to label: what it still has to learn.
+"""Write pairs of elements with holes in the energy curve of a model, as structures to be labelled by a teacher.
 
     python scripts/gnnpot-1/make_holes.py runs/gnnpot-1/train/model holes.extxyz.gz --with He --with Ne --with Ar
     gnnpot label holes.extxyz.gz -m m3gnet-mp-2021.2.8 -o holes.store --config scripts/gnnpot-1/label-holes.yaml
 
-A hole is what `gnnpot.properties.dimers` says; `--with` adds all pairs with an element whose walls a teacher has got
-wrong, and `--teacher` leaves out those for which the potential that is to teach now has holes itself. Trained on once
-more with these labels among the others, a model is to be looked at again: a hole that is filled can open another.
+Holes are defined in `gnnpot.properties.dimers`. `--with` adds all pairs of an element whose short-range repulsion was
+wrong in an earlier teacher. `--teacher` excludes pairs for which the new teacher has holes too. After another training
+that includes these labels, the model must be checked again: removing a hole can create another.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,14 @@ from gnnpot.properties.dimers import all_pairs, scan_dimers
 
 def main(
     model: Annotated[str, typer.Argument(help="Name or path of the model.")],
-    out: Annotated[Path, typer.Argument(help="The file of pairs to write.")],
-    tolerance: Annotated[float, typer.Option(help="Depth from which a hole counts, eV.")] = 0.02,
-    with_: Annotated[list[str] | None, typer.Option("--with", help="An element: all of its pairs.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Pairs for which this model has holes are left out.")] = None,
+    out: Annotated[Path, typer.Argument(help="Output file of the pairs.")],
+    tolerance: Annotated[float, typer.Option(help="Minimum depth of a hole (eV).")] = 0.02,
+    with_: Annotated[
+        list[str] | None, typer.Option("--with", help="Add all pairs of this element. May be repeated.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Exclude pairs with holes in this model.")] = None,
 ) -> None:
-    """Write the pairs, at the distance where bonds would be, and name the holes; no file where there is no pair."""
+    """Write the pairs, at typical bond lengths, and print the holes; no file is written if there are no pairs."""
     console = Console(soft_wrap=True)
     try:
         calculator = Calculator(model)
@@ -63,7 +65,7 @@ def wanted(known: Sequence[str], holes: list[tuple[str, str, float]], elements: 
 
 
 def apart(numbers: np.ndarray) -> Atoms:
-    """The two atoms alone, at the sum of their covalent radii."""
+    """Two isolated atoms at the sum of their covalent radii."""
     positions = [np.zeros(3), [0.0, 0.0, covalent_radii[numbers].sum()]]
     name = "-".join(chemical_symbols[z] for z in numbers)
     return Atoms(numbers, positions, info={"source": "holes", "source_id": name})

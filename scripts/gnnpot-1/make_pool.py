@@ -1,7 +1,7 @@
-"""A pool of distinct ordered crystals, unlabelled, from open packages: what to label, relax and heat.
+"""Make a pool of distinct ordered crystals, without labels, from open packages.
 
     python scripts/gnnpot-1/make_pool.py pool.extxyz.gz
-    python scripts/gnnpot-1/make_pool.py mine.extxyz.gz --compare pool.extxyz.gz  # how many of it are in mine
+    python scripts/gnnpot-1/make_pool.py mine.extxyz.gz --compare pool.extxyz.gz  # how many are in mine
 
 | source                   | what                                                    | licence              |
 |--------------------------|---------------------------------------------------------|----------------------|
@@ -11,14 +11,14 @@
 | ase, as installed        | elements of the DeltaCodesDFT collection                | LGPL-2.1+            |
 | libavogadro-data, Debian | crystals of the Crystallography Open Database, zeolites | BSD-3; data COD      |
 
-Packages are fetched as files, checked against their sha256, kept in `--cache`, and read as archives: nothing of them is
-installed or executed. The same command resumes a download that was cut off. Where Debian can't be reached, the
-script says that its part is left out and continues; put the file into the cache to have it.
+Packages are downloaded as files, verified by their SHA-256, kept in `--cache`, and read as archives; they are neither
+installed nor executed. The same command resumes an interrupted download. If Debian can't be reached, the script prints
+that this source is skipped, and continues; it is used if the file is put into the cache.
 
-Kept is what is ordered, has at most 100 atoms in the primitive cell (spglib, symprec 0.1), no two atoms closer than
-half the sum of their covalent radii, and 2 to 150 Å³ per atom. Two crystals are one if their primitive cells hold the
-same atoms, their space groups are equal, and their volumes per atom differ by less than 12 %; the first is kept, in the
-order of the table. `info` holds source, source_id and spacegroup.
+A crystal is kept if it is ordered, has at most 100 atoms in the primitive cell (spglib, symprec 0.1), no two atoms
+closer than half the sum of their covalent radii, and 2 to 150 Å³ per atom. Two crystals are considered equal if their
+primitive cells contain the same atoms, their space groups are equal, and their volumes per atom differ by less than
+12 %; the first in the order of the table is kept. `info` contains source, source_id and spacegroup.
 """
 
 import argparse
@@ -58,13 +58,13 @@ MOST_ATOMS = 100
 VOLUMES = 2.0, 150.0  #: Å³ per atom
 SAME_VOLUME = 0.12
 
-#: (id, structure); the structure is made when it is asked for, and may turn out not to be readable
+#: (id, structure); the structure is made on request, and may turn out to be unreadable
 Found = tuple[str, Callable[[], Atoms]]
 
 
 @dataclass(frozen=True)
 class Package:
-    """A file on an index."""
+    """A file of a package index."""
 
     file: str
     url: str
@@ -72,7 +72,7 @@ class Package:
     sha256: str
 
     def fetch(self, cache: Path, bar: Progress) -> Path:
-        """Where it is in the cache, once it is there and checked. Raises `DownloadError`, or `DataError`."""
+        """Download and verify the file if needed; returns its path. Raises `DownloadError` or `DataError`."""
         path = cache / self.file
         if has_sha256(path, self.sha256):
             return path
@@ -120,9 +120,9 @@ def _matminer(name: str) -> Callable[[Path | None], Iterator[Found]]:
         lines = (line for line in io.StringIO(text) if not line.startswith("# ref"))
         head, *rows = csv.reader(lines)
         for values in rows:
-            # two of the tables have numbered their rows without saying so in the head
+            # two of the tables have a column of row numbers without a header
             row = dict(zip(head, values[len(values) - len(head) :], strict=True))
-            # the oldest table has dictionaries, the others POSCAR files
+            # the oldest table contains dictionaries, the others POSCAR files
             make, column = (_from_poscar, "poscar") if "poscar" in row else (_from_dict, "structure")
             yield row["material_id"], partial(make, row[column])
 
@@ -138,7 +138,7 @@ def _from_poscar(text: str) -> Atoms:
 
 
 def _from_sites(mapping: dict) -> Atoms:
-    """Of pymatgen's dictionary of a structure. Raises `ValueError` for sites that are not one whole atom."""
+    """Convert pymatgen's dictionary of a structure; raises `ValueError` for disordered sites."""
     symbols = []
     for site in mapping["sites"]:
         (species,) = site["species"]
@@ -206,7 +206,7 @@ def _from_cif(text: str) -> Atoms:
 
 @dataclass(frozen=True)
 class Source:
-    """A name for `info["source"]`, and where its crystals come from."""
+    """A source of crystals, with its name for `info["source"]`."""
 
     name: str
     crystals: Callable[[Path | None], Iterator[Found]]
@@ -227,14 +227,14 @@ SOURCES = (
 
 @dataclass
 class Pool:
-    """Distinct crystals, and why others are not among them."""
+    """Distinct crystals, and counts of the reasons for excluding others."""
 
     crystals: list[Atoms] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     _volumes: dict[tuple, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, found: Found, source: str) -> None:
-        """Take a crystal in, or count why not."""
+        """Add a crystal, or count the reason for excluding it."""
         name, make = found
         try:
             atoms = make()
@@ -259,7 +259,7 @@ class Pool:
 
 
 def primitive(atoms: Atoms) -> tuple[Atoms, str]:
-    """The primitive cell with `info["spacegroup"]`, and why it is not to be had, or nothing."""
+    """The primitive cell with `info["spacegroup"]`, and the reason if there is none, else an empty text."""
     if not len(atoms) or atoms.cell.rank < 3 or atoms.numbers.min() < 1:
         return atoms, "no cell, or no atoms"
     spglib_cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
@@ -280,13 +280,13 @@ def primitive(atoms: Atoms) -> tuple[Atoms, str]:
 
 
 def crystal_key(cell: Atoms) -> tuple[tuple, float]:
-    """What equal crystals share, and the volume per atom, Å³."""
+    """A key that is the same for equal crystals, and the volume per atom, Å³."""
     counts = tuple(sorted(Counter(cell.numbers.tolist()).items()))
     return (counts, int(cell.info["spacegroup"])), cell.get_volume() / len(cell)
 
 
 def _compare(pool: Pool, path: Path) -> tuple[int, int]:
-    """How many crystals of another pool are in this one, by the same rule, and how many it has."""
+    """Number of crystals of another pool that are in this one, by the same criterion, and that pool's size."""
     there = total = 0
     for frame in read_frames(path):
         cell, reason = primitive(frame.to_atoms())
@@ -296,7 +296,7 @@ def _compare(pool: Pool, path: Path) -> tuple[int, int]:
 
 
 def make_pool(options: argparse.Namespace, console: Console) -> Pool:
-    """All sources, one after the other; what can't be reached is said and left out."""
+    """Read all sources; a source that can't be reached is reported and skipped."""
     pool = Pool()
     table = Table("source", "crystals", "kept")
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
@@ -319,9 +319,9 @@ def make_pool(options: argparse.Namespace, console: Console) -> Pool:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--cache", type=Path, default=cache_folder() / "pool", help="where packages are kept")
-    parser.add_argument("--limit", type=int, help="crystals of each source; default: all")
-    parser.add_argument("--compare", type=Path, help="another pool")
+    parser.add_argument("--cache", type=Path, default=cache_folder() / "pool", help="folder in which packages are kept")
+    parser.add_argument("--limit", type=int, help="maximum number of crystals per source; default: all")
+    parser.add_argument("--compare", type=Path, help="another pool, to compare with")
     options = parser.parse_args(arguments)
     console = Console()
     try:

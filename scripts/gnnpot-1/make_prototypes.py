@@ -1,11 +1,11 @@
-"""Simple crystals of all elements and all pairs of them, for a teacher to label: no pool of known crystals has them.
+"""Simple crystals of all elements and pairs of elements, to be labelled by a teacher; databases lack most of them.
 
     python scripts/gnnpot-1/make_prototypes.py unaries.extxyz.gz binaries.extxyz.gz
 
-Elements as fcc, bcc, hcp, simple cubic and diamond; pairs of elements as rock salt and caesium chloride. Neighbours
-touch: their distance is the sum of the covalent radii (Cordero et al. 2008, from ASE; 0.75 Å at least, since those of
-hydrogen and helium are far smaller than in crystals), which is right within a third; what is made of them should be
-spread over volumes. The elements are those of the Materials Project: 1 to 94 without 84 to 88.
+Elements are made as fcc, bcc, hcp, simple cubic and diamond; pairs as rock salt and caesium chloride. The distance of
+neighbours is the sum of the covalent radii (Cordero et al. 2008, from ASE; at least 0.75 Å, because the radii of
+hydrogen and helium are far too small for crystals). It is correct within a third, so frames made from these crystals
+should cover a range of volumes. The elements are those of the Materials Project: 1 to 94 without 84 to 88.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from ase.io import write
 
 from gnnpot.engines.files import write_atomically
 
-#: Å, by atomic number
+#: covalent radii by atomic number, Å
 RADII = covalent_radii.clip(min=0.75)
 ELEMENTS = [z for z in range(1, 95) if not 84 <= z <= 88]
-#: lattice constant for neighbours at distance 1
+#: lattice constant for a neighbour distance of 1
 UNARIES = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "hcp": 1.0, "sc": 1.0, "diamond": 4 / 3**0.5}
 BINARIES = {"rocksalt": 2.0, "cesiumchloride": 2 / 3**0.5}
 
@@ -47,14 +47,14 @@ def binaries() -> Iterator[Atoms]:
 
 
 def named(atoms: Atoms, prototype: str) -> Atoms:
-    """With a word on where it comes from."""
+    """Add the name of the prototype to `info`."""
     atoms.info = {"source": "prototypes", "source_id": f"{atoms.get_chemical_formula()} {prototype}"}
     return atoms
 
 
 def main(
-    unary: Annotated[Path, typer.Argument(help="The file of elements to write.")],
-    binary: Annotated[Path, typer.Argument(help="The file of pairs to write.")],
+    unary: Annotated[Path, typer.Argument(help="Output file of the elements.")],
+    binary: Annotated[Path, typer.Argument(help="Output file of the pairs.")],
 ) -> None:
     """Write the structures."""
     for path, structures in ((unary, unaries()), (binary, binaries())):

@@ -1,9 +1,10 @@
-"""A trained potential as it is to be shipped: its card in words, structures that let anyone recompute its energies.
+"""Prepare a trained potential for shipping: add texts to its card, and structures with reference energies.
 
     python scripts/gnnpot-1/ship_checkpoint.py runs/gnnpot-1/train/model scripts/gnnpot-1/card.yaml checkpoints/gnnpot-1
 
-Paths in the card lose their folders: they say nothing where the potential goes. The energies of the structures are
-calculated in float64; a potential that does not know the elements of the usual two has crystals of its own elements.
+Folders are removed from paths in the card, because they mean nothing on other machines. The reference energies are
+computed in float64. The structures are those of published potentials; if the potential lacks their elements, crystals
+of its own elements are used.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from gnnpot.properties.contract.structures import default_structures
 
 @dataclass(frozen=True)
 class Words:
-    """What of a card a person writes."""
+    """Hand-written texts of a card."""
 
     name: str
     description: str
@@ -35,7 +36,7 @@ class Words:
 
 
 def without_folders(value: Any) -> Any:
-    """Absolute paths cut down to their names, wherever they are."""
+    """Replace absolute paths by their names, at all levels of the value."""
     if isinstance(value, dict):
         return {key: without_folders(v) for key, v in value.items()}
     if isinstance(value, list):
@@ -51,8 +52,8 @@ def crystals(elements: Sequence[str]) -> list[Atoms]:
 
 def main(
     trained: Annotated[Path, typer.Argument(help="The trained checkpoint.")],
-    words: Annotated[Path, typer.Argument(help="YAML file with the card's words.")],
-    output: Annotated[Path, typer.Argument(help="The folder to write.")],
+    words: Annotated[Path, typer.Argument(help="YAML file with the texts of the card.")],
+    output: Annotated[Path, typer.Argument(help="Output folder.")],
 ) -> None:
     """Write the checkpoint."""
     potential, card = load_checkpoint(trained)
