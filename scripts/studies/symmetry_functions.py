@@ -1,10 +1,10 @@
-"""Whether symmetry functions chosen from the training frames help: HDNNPs on Si and Mo of Zuo et al. 2020.
+"""Effect of choosing symmetry functions from the training frames: HDNNPs on Si and Mo of Zuo et al. 2020.
 
     python scripts/studies/symmetry_functions.py --data mlearn --steps 4000
 
-The configurations of `train_mlearn.py` with three sets of the same size and cutoffs, the same seed, split and number of
-optimiser steps: Behler's regular grid, and those chosen by CUR and by farthest point. Test frames are read once, at the
-end. Runs that were stopped resume; the table holds all that ended.
+The configurations of `mlearn/train.py` are trained with three sets of symmetry functions of the same size and cutoffs,
+with the same seed, split and number of optimiser steps: Behler's regular grid, and sets chosen by CUR and by farthest
+point sampling. Test frames are read once, at the end. Interrupted runs are resumed; the table has all finished runs.
 """
 
 import logging
@@ -20,7 +20,7 @@ from gnnpot.training.config import read_config
 from gnnpot.training.run import MODEL, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-#: that of the configurations has 12 radial functions and 3 x 6 x 2 angular ones
+#: the set of the configurations has 12 radial and 3 x 6 x 2 angular functions
 COUNT = 48
 BEHLER = "{kind: behler, radial: 12, angular: 3, zeta: [1, 2, 4, 8, 16, 32]}"
 SETS = {
@@ -34,8 +34,8 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/symmetry-functions"),
     steps: Annotated[int, typer.Option(help="Optimiser steps of each run.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of initial weights and the order of frames.")] = 0,
-    element: Annotated[list[str] | None, typer.Option(help="Si or Mo; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the order of frames.")] = 0,
+    element: Annotated[list[str] | None, typer.Option(help="Si or Mo. May be repeated.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(SETS)}; may be repeated.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of each run.")] = 1,
 ) -> None:
@@ -65,7 +65,7 @@ def main(
 
 
 def to_markdown(out: Path) -> str:
-    """Test errors of all runs that have ended."""
+    """Table of the test errors of all finished runs."""
     lines = [
         "| element | functions | steps | seed | energy MAE, meV/atom | force MAE, eV/Å |",
         "|---|---|---|---|---|---|",

@@ -2,8 +2,9 @@
 
     python scripts/studies/functional/check_quantum_espresso.py --pw pw.x -o tests/functional/quantum_espresso.json
 
-The pseudopotentials are written as radial tables up to 10 bohr, which both programs transform by Simpson's rule: a
-table that is cut elsewhere shifts silicon by millirydberg. Needs pw.x (measured with 6.7, Debian's package).
+The pseudopotentials are written as radial tables up to 10 bohr, which both programs transform by Simpson's rule; with
+another cutoff of the table, the energy of silicon shifts by millirydberg. Needs pw.x (tested with 6.7, Debian's
+package).
 """
 
 import argparse
@@ -52,13 +53,13 @@ def radial(pseudopotential: Pseudopotential) -> np.ndarray:
 
 
 def tables(atoms: Atoms) -> dict[int, Pseudopotential]:
-    """The potentials of both programs."""
+    """Potentials for both programs."""
     pairs = dict(zip(atoms.numbers.tolist(), atoms.get_chemical_symbols(), strict=True))
     return {n: from_radial(s, load(s).charge, RADII, radial(load(s))) for n, s in pairs.items()}
 
 
 def upf(pseudopotential: Pseudopotential) -> str:
-    """A UPF file of a local potential; pw.x wants a projector, so there is one of strength zero."""
+    """A UPF file of a local potential; pw.x requires a projector, so there is one of strength zero."""
 
     def block(name: str, values: np.ndarray, more: str = "") -> str:
         rows = "\n".join(" ".join(f"{x:.16e}" for x in row) for row in np.array_split(values, 251))
@@ -92,7 +93,7 @@ def pw_input(atoms: Atoms) -> str:
     species = "\n".join(f"{s} 1.0 {s}.upf" for s in symbols)
     cell = "\n".join(" ".join(f"{x:.14f}" for x in row) for row in atoms.cell.array / BOHR)
     places = "\n".join(f"{atom.symbol} " + " ".join(f"{x:.14f}" for x in atom.position / BOHR) for atom in atoms)
-    # of a crystal with few operations pw.x would take other points than those of the mesh
+    # for crystals of low symmetry, pw.x would use other k-points than those of the mesh
     nosym = ", nosym=.true." if len(operations(atoms)[0]) < 12 else ""
     mesh = " ".join(map(str, SETTINGS.mesh)) + " " + " ".join(str(int(s)) for s in SETTINGS.shift)
     return f"""&control

@@ -3,11 +3,11 @@
     python scripts/studies/functional/cost.py -f gnnpot-kedf-1 -f gnnpot-kedf-1:single -f wt \\
         --dftpy si.lda.recpot --dftpy-python venv/bin/python -o docs/functional/cost.json
 
-Each measurement is a process of its own, for its peak memory; those of one size follow each other directly, and are
-done again `--rounds` times, the least time of each counting, so that what else the machine does affects all alike.
-Times are CPU seconds. The preparation (structure factors, Ewald) is given apart. `name:single` is single precision.
-`--dftpy` measures Wang-Teter in DFTpy (a step there: its total functional with Wang-Teter, LDA, Hartree and the
-pseudopotential) by an interpreter that needs that package only. Sizes that are in the output are not measured again.
+Each measurement runs in its own process, to measure its peak memory. Measurements of one size follow each other
+directly and are repeated `--rounds` times, of which the minimum counts, so that other load on the machine affects all
+equally. Times are CPU seconds. The setup (structure factors, Ewald sum) is given separately. `name:single` is single
+precision. `--dftpy` measures Wang-Teter in DFTpy (a step is the total functional with Wang-Teter, LDA, Hartree and the
+pseudopotential), with an interpreter that needs only that package. Sizes in the output are not measured again.
 """
 
 import argparse
@@ -30,12 +30,12 @@ POINTS = 24
 
 
 def structure(size: int) -> Atoms:
-    """The cubic supercell without one atom."""
+    """Cubic supercell of silicon with one vacancy."""
     return (bulk("Si", "diamond", a=5.43, cubic=True) * SIZES[size])[1:]
 
 
 def measure(function, repetitions: int) -> float:
-    """Least CPU time (s) of a call."""
+    """Minimum CPU time of a call, s."""
     times = []
     for _ in range(repetitions):
         start = time.process_time()
@@ -93,7 +93,7 @@ def dftpy(size: int, pseudopotential: str) -> dict:
 
 
 def measure_apart(interpreter: str, option: str, name: str, size: int) -> dict:
-    """One measurement in a process of its own."""
+    """Run one measurement in a new process."""
     command = [interpreter, __file__, option, name, "--size", str(size), "--one"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": done.stderr[-300:]}
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--dftpy-python", default=sys.executable)
     parser.add_argument("--size", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", action="store_true", help="measure here, print JSON")
+    parser.add_argument("--one", action="store_true", help="measure in this process, and print JSON")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     if arguments.one:

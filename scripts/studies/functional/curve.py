@@ -1,4 +1,4 @@
-"""Crystals of the learning curve: those of a file that have pseudopotentials, few atoms, and are not tested."""
+"""Crystals of the learning curve: crystals of a file with pseudopotentials and few atoms, not in the test set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from gnnpot.functional.pseudopotentials import ELEMENTS
 
 COUNTS = (3, 10, 30)
 LARGEST = 8
-#: what is measured, by the beginning of a sample's name
+#: groups of samples, by the start of their names
 GROUPS = {
     "hexagonal Si": "hexagonal",
     "diamond Si": "diamond",
@@ -29,7 +29,7 @@ GROUPS = {
 
 
 def crystal_tasks(structures: Path) -> list[list[Task]]:
-    """Tasks of each crystal, the crystals in an order that is random but always the same."""
+    """Tasks of each crystal; the crystals are in a random order with a fixed seed."""
     chosen = [atoms for atoms in ase.io.read(structures, ":") if _is_chosen(atoms)]
     order = np.random.default_rng(0).permutation(len(chosen))
     return [
@@ -38,7 +38,7 @@ def crystal_tasks(structures: Path) -> list[list[Task]]:
 
 
 def counts(available: int) -> list[int]:
-    """How many crystals each functional of the curve is trained on."""
+    """Numbers of training crystals of the functionals of the curve."""
     return [count for count in COUNTS if count < available] + [available]
 
 

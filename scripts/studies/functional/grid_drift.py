@@ -1,10 +1,10 @@
-"""How far the kinetic energy of a fixed density depends on the grid, and how much of the inputs a grid can't hold.
+"""Grid dependence of the kinetic energy of a fixed density, and the part of the inputs that a grid can't represent.
 
     python scripts/studies/functional/grid_drift.py runs/functional/grids -o docs/functional/grid-drift.json
 
-Kohn-Sham densities of crystals at rest, calculated into the folder on a grid of 9/bohr, are cut off on coarser ones.
-`drift` is T minus that on a grid twice as fine (meV/atom), of von Weizsäcker's part and of the whole functional,
-by the cut-off of the grid; `tails` are the parts of x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
+Kohn-Sham densities of undisplaced crystals, computed in the folder on a grid of 9/bohr, are truncated to coarser grids.
+`drift` is T minus T on a grid twice as fine (meV/atom), for the von Weizsäcker part and the whole functional, by the
+cutoff of the grid. `tails` are the parts of x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def fine_shape(sample: Sample) -> tuple[int, int, int]:
 
 
 def drift(functional: LearnedFunctional, sample: Sample) -> dict[str, dict[str, float]]:
-    """By cut-off: T on its grid minus that on the fine one, meV/atom."""
+    """{cutoff: T on its grid minus T on the fine grid}, meV/atom."""
 
     def energies(shape: tuple[int, int, int]) -> np.ndarray:
         density, space = on_grid(sample, shape)
@@ -56,7 +56,7 @@ def drift(functional: LearnedFunctional, sample: Sample) -> dict[str, dict[str, 
 
 
 def tails(functional: LearnedFunctional, sample: Sample) -> list[float]:
-    """Of x_2 beyond 6 and 9/bohr, then of x_3."""
+    """Parts of x_2 beyond 6 and 9/bohr, then of x_3."""
     density, space = on_grid(sample, fine_shape(sample))
     with torch.no_grad():
         x = functional.inputs(density, space)[0]

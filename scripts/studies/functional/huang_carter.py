@@ -1,9 +1,9 @@
-"""Huang-Carter's two parameters for silicon: those of the least density error of diamond silicon.
+"""Fit the two parameters of the Huang-Carter functional for silicon: the minimum of the density error of diamond.
 
     python scripts/studies/functional/huang_carter.py runs/functional/data -o docs/functional/huang-carter.json
 
-Diamond silicon at 0.97, 1 and 1.03 of its lattice constant, which the learned functionals are trained on; no other
-phase is looked at. Pairs that are in the output already are not calculated again.
+Uses diamond silicon at 0.97, 1 and 1.03 of its lattice constant, on which the learned functionals are trained; no other
+phase is used. Pairs that are in the output already are not computed again.
 """
 
 import argparse
@@ -28,7 +28,7 @@ log = logging.getLogger("huang-carter")
 
 
 def tune(folder: Path, output: Path) -> dict:
-    """Mean density error and energies of each pair; `best` is the pair of the least density error."""
+    """Mean density error and energies of each pair; `best` is the pair with the smallest density error."""
     samples = [read_sample(folder / f"Si-scale-{scale}.npz") for scale in SCALES]
     pairs = json.loads(output.read_text())["pairs"] if output.exists() else {}
     for gradient, beta in itertools.product(LAMBDAS, BETAS):

@@ -1,11 +1,10 @@
-"""Measure trained functionals and the classic ones against the study's references; results as JSON.
+"""Evaluate trained and classical functionals against the references of the study; results as JSON.
 
     python scripts/studies/functional/measure.py validation runs/functional -o docs/functional/validation.json
     python scripts/studies/functional/measure.py test runs/functional -o docs/functional/test.json
 
-`runs/functional` holds `seed-N/model`, `loo-CRYSTAL/model`, `data`, `validation`, `test`. `test` looks at hexagonal
-silicon
-and belongs at the end.
+`runs/functional` holds `seed-N/model`, `loo-CRYSTAL/model`, `data`, `validation`, `test`. `test` includes hexagonal
+silicon, and should be run only at the end.
 """
 
 import argparse
@@ -57,7 +56,7 @@ def samples(folder: Path, pattern: str = "*") -> list[Sample]:
 
 
 def errors(functional: Functional, chosen: Iterable[Sample]) -> dict[str, dict]:
-    """Errors by name; a density that does not converge is said to."""
+    """Errors by sample name; unconverged densities are marked."""
     result = {}
     for sample in chosen:
         try:
@@ -82,7 +81,7 @@ def hexagonal(functional: Functional, sample: Sample) -> dict[str, float]:
 
 
 def equations(functional: Functional, folder: Path) -> dict[str, dict]:
-    """V0 (Å³/atom), B0 (GPa) and energy (eV/atom) of each crystal, and those of Kohn-Sham."""
+    """V0 (Å³/atom), B0 (GPa) and energy (eV/atom) of each crystal, and the Kohn-Sham values."""
     result = {}
     for crystal in (*PHASES, "GaAs", "InP"):
         chosen = [read_sample(folder / f"{crystal}-{scale}.npz") for scale in SCALES]
@@ -99,7 +98,7 @@ def equations(functional: Functional, folder: Path) -> dict[str, dict]:
 
 
 def phonon(functional: Functional, folder: Path) -> dict[str, float]:
-    """Energy (meV a cell) of the displacement of 0.01 and 0.02 along [111], and Kohn-Sham's."""
+    """Energy (meV/cell) of displacements of 0.01 and 0.02 along [111], and the Kohn-Sham values."""
     rest = read_sample(folder / "diamond-1.npz")
     result = {}
     base = solve_sample(functional, rest).energy
@@ -149,14 +148,14 @@ def left_out(path: Path, data: Path) -> dict[str, dict]:
 
 
 def measure_curve(runs: Path) -> dict[str, dict]:
-    """Errors of functionals of ever more crystals, on the validation set and on silicon's phases."""
+    """Errors of functionals trained on increasing numbers of crystals, on the validation set and silicon's phases."""
     chosen = samples(runs / "validation") + [read_sample(runs / "test" / f"{phase}-1.npz") for phase in PHASES]
     paths = sorted(runs.glob("curve-*/model"), key=lambda path: int(path.parent.name.removeprefix("curve-")))
     return {path.parent.name.removeprefix("curve-"): errors(load(path), chosen) for path in paths}
 
 
 def measure_validation(runs: Path, output: Path) -> None:
-    """What designs are chosen by, written after each functional; those that are in `output` are not measured again."""
+    """Errors on the validation set, written after each functional; functionals in `output` are skipped."""
     result: dict[str, dict] = {"validation": {}, "leave_one_out": {}}
     if output.exists():
         result = json.loads(output.read_text())
@@ -173,7 +172,7 @@ def measure_validation(runs: Path, output: Path) -> None:
 
 
 def measure_test(runs: Path, output: Path) -> None:
-    """What is looked at once, written after each functional; those that are in `output` are not measured again."""
+    """Errors on the test set, written after each functional; functionals in `output` are skipped."""
     folder, result = runs / "test", {}
     if output.exists():
         result = json.loads(output.read_text())["functionals"]

@@ -1,9 +1,9 @@
-"""Kohn-Sham references of the study: those for validation, and those that are only tested at the end.
+"""Kohn-Sham references of the study, for validation and for the final test.
 
     python scripts/studies/functional/references.py validation runs/functional/validation
     python scripts/studies/functional/references.py test runs/functional/test
 
-Resumable; a calculation whose file is there is not repeated.
+Resumable; calculations whose output file exists are not repeated.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def validation() -> list[Task]:
 
 
 def test() -> list[Task]:
-    """What is measured at the end."""
+    """References of the final test."""
     tasks = []
     for scale in SCALES:
         tasks += [
@@ -58,7 +58,7 @@ def test() -> list[Task]:
 
 
 def thermal() -> list[Task]:
-    """Eight atoms with random displacements of 0.1 Å, about those at 500 K."""
+    """Eight atoms with random displacements of 0.1 Å, as at about 500 K."""
     settings = Settings(mesh=(3, 3, 3))
     cells = {"Si": bulk("Si", "diamond", a=5.43, cubic=True), "GaAs": bulk("GaAs", "zincblende", a=5.65, cubic=True)}
     return [
@@ -74,7 +74,7 @@ def vacancy() -> list[Task]:
     perfect.positions -= perfect.positions[0]
     damaged = perfect[1:]
     cutoff = 10.0
-    # the point (1/4, 1/4, 1/4) of the supercell is the mesh of 2 x 2 x 2, shifted; in the cubic cell that of 4 x 4 x 4
+    # the k-point (1/4, 1/4, 1/4) of the supercell is the shifted mesh of 2 x 2 x 2, or 4 x 4 x 4 in the cubic cell
     return [
         Task("vacancy-crystal", "diamond", bulk("Si", "diamond", a=5.43, cubic=True), Settings(cutoff, (4, 4, 4))),
         Task("vacancy-63", "vacancy", damaged, Settings(cutoff, (2, 2, 2), tolerance=1e-7, residual=1e-5)),

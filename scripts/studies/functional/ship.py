@@ -1,8 +1,8 @@
-"""Put the first seed of the study into the package as gnnpot-kedf-1; its card says what was measured.
+"""Write the first seed of the study to the package as gnnpot-kedf-1, with the measured errors on its card.
 
     python scripts/studies/functional/ship.py runs/functional
 
-After the stages `train`, `leave-one-out`, `validation` and `test` of study.py.
+Needs the stages `train`, `leave-one-out`, `validation` and `test` of study.py.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""The study of the shipped functional in one command; every stage is resumable.
+"""Run the study of the shipped functional; every stage is resumable.
 
     python scripts/studies/functional/study.py runs/functional
     python scripts/studies/functional/study.py runs/functional --stage train
     python scripts/studies/functional/study.py runs/functional --structures pool.extxyz --stage curve
 
-Stages: `data` (training samples), `references` (Kohn-Sham, for validation and for the end), `tune` (Huang-Carter's
-parameters), `train` (three seeds; the first is shipped), `leave-one-out`, `curve` (functionals of 3, 10, 30 and all
-crystals of a file; needs `--structures`, else it is left out; not a choice of designs, so that it is measured on the
-test set as well), `validation` (errors that designs may be chosen by),
-`test` (hexagonal silicon and the rest, to be looked at once). Results go to docs/functional/.
+Stages: `data` (training samples), `references` (Kohn-Sham, for validation and test), `tune` (Huang-Carter parameters),
+`train` (three seeds; the first is shipped), `leave-one-out`, `curve` (functionals trained on 3, 10, 30 and all crystals
+of a file; skipped without `--structures`; no designs are chosen by it, so it is measured on the test set too),
+`validation` (errors by which designs may be chosen), `test` (hexagonal silicon and others, to be evaluated only once).
+Results are written to docs/functional/.
 """
 
 import argparse
@@ -32,10 +32,10 @@ from gnnpot.runs.files import write_text
 
 STAGES = ("data", "references", "tune", "train", "leave-one-out", "curve", "validation", "test")
 SEEDS = (0, 1, 2)
-#: non-interacting samples of each crystal
+#: number of non-interacting samples of each crystal
 TRIPLES = {"Si": 4, "AlP": 4, "AlAs": 4, "AlSb": 4, "InSb": 1}
 FEWER_TRIPLES = 2
-#: steps of a whole training, and of one without a crystal
+#: steps of the full training, and of a leave-one-out training
 STEPS, SHORT_STEPS = 12000, 1500
 LOSS = Stage(0, 0.03, 10000.0)
 NETWORK = NetworkConfig(filter=1.3, first_filter=2.5, smooth_floor=0.1)
@@ -54,7 +54,7 @@ def tasks() -> list:
 
 
 def fit(samples: list[Sample], seed: int, steps: int, folder: Path) -> None:
-    """Train into `folder`, the functional into its `model`."""
+    """Train a functional; the run is written to `folder`, the functional to its folder `model`."""
     config = TrainConfig(replace(NETWORK, seed=seed), soap_steps=steps, stages=(LOSS,))
 
     def report(stage: str, step: int, total: int, loss: float) -> None:
@@ -67,7 +67,7 @@ def fit(samples: list[Sample], seed: int, steps: int, folder: Path) -> None:
 
 
 def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None:
-    """One stage."""
+    """Run one stage."""
 
     def progress(done: int, total: int) -> None:
         log.info("%s: %d of %d", stage, done, total)
@@ -95,7 +95,7 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
 
 
 def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[int, int], None]) -> None:
-    """Functionals of ever more crystals, and their errors; the references have to be there."""
+    """Train functionals on increasing numbers of crystals, and compute their errors; needs the references."""
     order = curve.crystal_tasks(structures)
     generate([task for group in order for task in group], runs / "crystals", processes, progress)
     groups = [[read_sample(runs / "crystals" / f"{task.name}.npz") for task in group] for group in order]
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--structures", type=Path, help="crystals of the learning curve")
+    parser.add_argument("--structures", type=Path, help="file of the crystals of the learning curve")
     arguments = parser.parse_args()
     for stage in STAGES if arguments.stage is None else [arguments.stage]:
         run(stage, arguments.runs, arguments.processes, arguments.structures)

@@ -2,7 +2,7 @@
 
     python scripts/studies/functional/table.py docs/functional.md docs/functional
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is one of `TABLES`.
+Tables are written between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is one of `TABLES`.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def hexagonal(results: dict) -> str:
 
 
 def equations(results: dict) -> str:
-    """V0 and B0 against Kohn-Sham."""
+    """V0 and B0 compared with Kohn-Sham."""
     rows = []
     for name, value in results["test"].items():
         rows.append((NAMES.get(name, name), *(_fit(value["equations_of_state"][crystal]) for crystal in CRYSTALS)))
@@ -62,7 +62,7 @@ def _fit(found: dict) -> str:
 
 
 def phases(results: dict) -> str:
-    """Energies of silicon's phases above diamond, of functionals that have a minimum for each."""
+    """Energies of silicon's phases above diamond, for functionals that have a minimum for each."""
     functionals = results["test"]
     rows = [("Kohn-Sham", *_above(next(iter(functionals.values()))["equations_of_state"], "kohn_sham"))]
     for name, value in functionals.items():
@@ -109,7 +109,7 @@ def self_consistency(results: dict) -> str:
 
 
 def validation(results: dict) -> str:
-    """Density errors of what designs are chosen by."""
+    """Density errors of the validation set, by which designs are chosen."""
     found = results["validation"]["validation"]
     names = sorted(next(iter(found.values())))
     rows = [
@@ -120,7 +120,7 @@ def validation(results: dict) -> str:
 
 
 def validation_energies(results: dict) -> str:
-    """Energy errors of what designs are chosen by, of the seeds."""
+    """Energy errors of the seeds on the validation set."""
     found = {key: value for key, value in results["validation"]["validation"].items() if key in NAMES}
     names = sorted(next(iter(found.values())))
     rows = [(NAMES[key], *(f"{1000 * one[name]['energy_error']:.0f}" for name in names)) for key, one in found.items()]
@@ -148,7 +148,7 @@ def learning_curve(results: dict) -> str:
 
 
 def grid_drift(results: dict) -> str:
-    """Drift of T with the grid, in brackets that of von Weizsäcker's part."""
+    """Dependence of T on the grid; in brackets, of its von Weizsäcker part."""
     found = results["grid-drift"]
     cutoffs = list(next(iter(found.values()))["drift"])
     rows = [
@@ -173,7 +173,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
 
 
 def read(folder: Path) -> dict:
-    """Results; functionals in the order seeds first, then the classic ones by the density's error."""
+    """Read results; the seeds come first, then the classical functionals by their density error."""
     results = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     functionals = results["test"]["functionals"]
     ranked = sorted(functionals.items(), key=lambda item: (item[0] not in NAMES, item[1]["hexagonal"]["density_error"]))

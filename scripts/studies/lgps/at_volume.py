@@ -1,10 +1,10 @@
-"""Errors and pressures of Li10GeP2S12's potentials at the volume of experiment, where there is no DFT frame.
+"""Errors and pressures of potentials for Li10GeP2S12 at the experimental volume, for which there are no DFT frames.
 
     python scripts/studies/lgps/at_volume.py --data lgps50_train.extxyz.gz --teacher my-teacher --student my-student \\
         --hdnnp my-hdnnp --out docs/lgps/at-volume.json
 
-For each temperature, the student's dynamics (NVT, 50 atoms, experiment's cell) give frames, 0.2 ps apart after 2 ps.
-The teacher labels them. Errors are relative to the teacher, whose own error is known on DFT frames of larger volumes.
+For each temperature, dynamics with the student (NVT, 50 atoms, experimental cell) give frames every 0.2 ps after 2 ps,
+which the teacher labels. Errors are relative to the teacher, whose own error is known for DFT frames of larger volumes.
 """
 
 import json
@@ -66,8 +66,8 @@ def main(
     data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
     teacher: Annotated[str, typer.Option(help="Name or path.")],
     student: Annotated[str, typer.Option(help="Name or path.")],
-    out: Annotated[Path, typer.Option(help="JSON.")],
-    hdnnp: Annotated[str | None, typer.Option(help="Name or path of an HDNNP to compare too.")] = None,
+    out: Annotated[Path, typer.Option(help="Output JSON file.")],
+    hdnnp: Annotated[str | None, typer.Option(help="Name or path of an HDNNP to evaluate too.")] = None,
 ) -> None:
     """Measure and write."""
     start = crystal(data, None)

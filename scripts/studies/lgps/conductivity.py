@@ -1,13 +1,13 @@
-"""The conductivity of Li10GeP2S12 by any potential: all runs of docs/lgps/conductivity.md, resumable.
+"""Run and analyse all simulations of docs/lgps/conductivity.md: conductivity of Li10GeP2S12 by any potential.
 
     python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --hdnnp my-hdnnp
     python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --only main
 
-Stopped at any time, the same command continues. A temperature that has ended is analysed at once, and written to OUT
-(JSON), with an Arrhenius plot beside it, and of the headline's sets where lithium was (density, van Hove's functions);
-what is in OUT is not run again, with or without its folder. Fits are made of the rows: each has quantiles of its
-conductivities. `--scale 0.001` shortens all times, to try the script: such numbers
-are no results, and are refused in docs/.
+An interrupted command is resumed by the same command. A finished temperature is analysed at once and written to OUT
+(JSON), with an Arrhenius plot next to it; for the main sets, the lithium density and van Hove functions are plotted
+too. Rows in OUT are not run again, whether or not their folders exist. Fits use the rows, which contain quantiles of
+the conductivities. `--scale 0.001` shortens all times to test the script; such numbers are not results, and are refused
+in docs/.
 """
 
 import json
@@ -48,18 +48,18 @@ FIVE, THREE = (350.0, 400.0, 500.0, 650.0, 800.0), (500.0, 650.0, 800.0)
 BROKEN, SULPHUR = 0.01, 0.02
 #: ps, of the mean positions whose neighbours are compared
 MEAN_TIME = 5.0
-#: ps at the start of each production that are left out
+#: time at the start of each production that is excluded, ps
 DISCARD = 20.0
-#: fs between frames, a multiple of all time steps
+#: time between frames, fs, a multiple of all time steps
 INTERVAL = 99.0
-#: of the quantiles that a row keeps of its conductivities
+#: number of quantiles of the conductivities in a row
 QUANTILES = (np.arange(39) + 0.5) / 39
 CHARGE = 1.0
 
 
 @dataclass(frozen=True)
 class RunSet:
-    """Runs that belong together."""
+    """A set of runs at several temperatures."""
 
     name: str
     potential: str = "student"
@@ -70,8 +70,8 @@ class RunSet:
     timestep: float = 3.0  #: fs
     thermostat_time: float = 1000.0  #: fs
     seed: int = 0
-    germanium: tuple[int, int] | None = None  #: atoms that are Ge, of `SHARED`; None: those of the frame
-    reference: str = ""  #: the set that a control is compared with
+    germanium: tuple[int, int] | None = None  #: indices of the Ge atoms, of `SHARED`; None: as in the frame
+    reference: str = ""  #: set with which a control is compared
 
 
 #: atoms of the frame on the sites that Ge and P share (4d of P4_2/nmc); the two other P (2b) are P alone in experiment
@@ -84,7 +84,7 @@ SETS = (
     RunSet("volume", volume="npt", temperatures=THREE, reference="size-400"),
     *(RunSet(f"repeat-{k}", temperatures=(500.0, 800.0), seed=100 * k, reference="size-400") for k in range(1, 5)),
     RunSet("step", temperatures=(650.0,), production=300.0, timestep=1.0, reference="size-400"),
-    # a thermostat this slow takes no part in 300 ps
+    # such a slow thermostat has no effect within 300 ps
     RunSet("nve", temperatures=(650.0,), production=300.0, thermostat_time=1e9, reference="size-400"),
     # of the frame, both Ge are in one column along c; the two other choices that symmetry does not make equal:
     # neighbouring columns, at heights that differ by 0.12 c, and by 0.38 c
@@ -94,8 +94,8 @@ SETS = (
 
 
 def crystal(data: Path, germanium: tuple[int, int] | None) -> Atoms:
-    """50 atoms in experiment's cell; `germanium` are the atoms that are Ge, in the place of the frame's."""
-    # ASE's reader looks through a compressed file for every frame's place first, for minutes
+    """50 atoms in the experimental cell; `germanium` are the indices of the Ge atoms, if not as in the frame."""
+    # ASE's reader first searches a compressed file for the offsets of all frames, which takes minutes
     atoms = next(iter(read_frames(data))).to_atoms()
     plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=np.diag([A, A, C]), pbc=True)
     if germanium is not None:
@@ -105,7 +105,7 @@ def crystal(data: Path, germanium: tuple[int, int] | None) -> Atoms:
 
 
 def broken(moved: Displacements) -> float:
-    """Share of P and Ge whose four nearest S are not those of the start."""
+    """Fraction of P and Ge atoms whose four nearest S atoms differ from those at the start."""
     frames = max(1, round(MEAN_TIME / moved.frame_time))
     inverse = np.linalg.inv(moved.cell)
 
@@ -120,7 +120,7 @@ def broken(moved: Displacements) -> float:
 
 
 def excluded(transport: Transport, share: float) -> str:
-    """Why rule 2 leaves the temperature out of the fits; empty if it does not. `share`: of the broken PS4 and GeS4."""
+    """Reason for excluding the temperature from fits by rule 2, or empty; `share`: fraction of broken PS4 and GeS4."""
     sulphur = transport.framework_diffusion["S"] / transport.tracer.value
     if share > BROKEN:
         return f"{100 * share:.1f} % of PS4 and GeS4 have other S than at the start"
@@ -135,7 +135,7 @@ def interval(estimate: Estimate) -> list[float]:
 
 
 def rows(chosen: RunSet, study: Study, potential: str) -> list[dict[str, Any]]:
-    """Rows of `runs` of one temperature; those of 0.1 and 0.3 ns are parts of longer ones."""
+    """Rows of one temperature; rows of 0.1 and 0.3 ns are the first parts of longer runs."""
     (whole,), (moved,) = study.result.transports, study.displacements
     share = broken(moved)
     left_out = excluded(whole, share)
@@ -234,7 +234,7 @@ def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit:
 def one_temperature(
     chosen: RunSet, temperature: float, model: str, data: Path, place: Path, out: Path, scale: float
 ) -> list[dict[str, Any]]:
-    """Run, or continue, analyse, and draw density and van Hove's functions beside `out`."""
+    """Run or resume a temperature, analyse it, and draw the density and van Hove functions next to `out`."""
     config = ConductivityConfig(
         ion="Li",
         temperatures=(temperature,),
@@ -281,15 +281,15 @@ def main(
         str | None, typer.Option(help="Name or path of the HDNNP; without it its set is left out.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/lgps-conductivity"),
-    out: Annotated[Path | None, typer.Option(help="JSON; default: in the folder of the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output JSON file; default: in the folder of the runs.")] = None,
     only: Annotated[str | None, typer.Option(help="Names of sets, with commas; default: all, in order.")] = None,
     temperatures: Annotated[
         str | None, typer.Option(help="K, with commas: those of the sets to run now; default: all.")
     ] = None,
-    processes: Annotated[int, typer.Option(help="Temperatures side by side; they share the cores.")] = 2,
-    scale: Annotated[float, typer.Option(help="Factor of all times, to try the script.")] = 1.0,
+    processes: Annotated[int, typer.Option(help="Number of temperatures in parallel; they share the cores.")] = 2,
+    scale: Annotated[float, typer.Option(help="Factor of all times, for tests of the script.")] = 1.0,
 ) -> None:
-    """Run what has not been run, and write what has."""
+    """Run the missing temperatures, and write the results."""
     names = [s.name for s in SETS] if only is None else only.split(",")
     if unknown := sorted(set(names) - {s.name for s in SETS}):
         raise typer.BadParameter(f"{', '.join(unknown)}: no such set; known are {', '.join(s.name for s in SETS)}")
@@ -307,7 +307,7 @@ def main(
         futures = [pool.submit(one_temperature, *item, data, runs, out, scale) for item in work]
         try:
             for future in as_completed(futures):
-                # another call may end a temperature in the same second
+                # another call may finish a temperature at the same time
                 with FileLock(runs / "results.lock"):
                     _add(out, future.result())
         finally:
@@ -315,7 +315,7 @@ def main(
 
 
 def _chosen(temperatures: str | None, sets: list[RunSet]) -> set[float]:
-    """The temperatures to run now."""
+    """Temperatures to run in this call."""
     known = {f"{t:g}": t for s in sets for t in s.temperatures}
     names = list(known) if temperatures is None else temperatures.split(",")
     if unknown := sorted(set(names) - set(known)):
@@ -326,7 +326,7 @@ def _chosen(temperatures: str | None, sets: list[RunSet]) -> set[float]:
 def _waiting(
     sets: list[RunSet], models: dict[str, str | None], found: list[dict[str, Any]]
 ) -> Iterator[tuple[RunSet, float, str]]:
-    """What is not in OUT yet."""
+    """Temperatures that are not in OUT."""
     done = {(row["set"], row["potential"], row["timestep_fs"], row["temperature_K"]) for row in found}
     for chosen in sets:
         model = models[chosen.potential]
@@ -340,7 +340,7 @@ def _read(out: Path) -> list[dict[str, Any]]:
 
 
 def _add(out: Path, new: list[dict[str, Any]]) -> None:
-    """Rows of a temperature into OUT, in the order of the sets; all fits and the picture are made anew."""
+    """Add the rows of a temperature to OUT, in the order of the sets, and update all fits and the plot."""
     order = {chosen.name: number for number, chosen in enumerate(SETS)}
     found = sorted(_read(out) + new, key=lambda r: (order[r["set"]], r["temperature_K"], -r["time_ps"]))
     fitted = fits(found)
@@ -355,7 +355,7 @@ def _add(out: Path, new: list[dict[str, Any]]) -> None:
 
 
 def _lines(rows: list[dict[str, Any]]) -> str:
-    """Rows as JSON, one a line."""
+    """Rows as JSON, one per line."""
     return "\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n " if rows else ""
 
 

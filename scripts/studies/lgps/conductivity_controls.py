@@ -1,8 +1,8 @@
-"""Rules 5 and 6 of docs/lgps/conductivity.md on the rows of conductivity.json: controls, repeated runs, the aim.
+"""Apply rules 5 and 6 of docs/lgps/conductivity.md to the rows of conductivity.json: controls, repeats, aim.
 
 controls(rows, {"step": "size-400"})      # do intervals of the tracer diffusion coefficient overlap?
-repeated(rows)                            # independent runs together: Haven ratio, scatter against intervals
-aim(fits)                                 # the headline beside experiment
+repeated(rows)                            # independent runs: Haven ratio, scatter relative to intervals
+aim(fits)                                 # main result compared with experiment
 """
 
 from typing import Any
@@ -14,22 +14,22 @@ Row = dict[str, Any]
 
 #: eV and mS/cm: within 0.05 eV of 0.22 to 0.25 eV, within a factor of 2 of 12 mS/cm (Kamaya et al. 2011)
 ENERGIES, CONDUCTIVITIES = (0.17, 0.30), (6.0, 24.0)
-#: by which the times of two runs that are compared may differ
+#: maximum relative difference of the times of two compared runs
 SAME_TIME = 0.1
 SAMPLES = 20_000
 
 
 def is_part(row: Row) -> bool:
-    """Whether a row is that of the beginning of a longer run."""
+    """Whether a row is the first part of a longer run."""
     return row["left_out"].startswith("a part of")
 
 
 def controls(rows: list[Row], references: dict[str, str]) -> list[Row]:
-    """A row for each run of a control whose reference has ended.
+    """A row for each run of a control whose reference has finished.
 
     Args:
-        rows: of all runs.
-        references: by the name of a set, that of the set that it is compared with.
+        rows: Rows of all runs.
+        references: {name of a control set: name of its reference set}.
 
     Returns:
         The diffusion coefficients of both, at one temperature and over about one time, and whether their intervals
@@ -57,15 +57,15 @@ def controls(rows: list[Row], references: dict[str, str]) -> list[Row]:
 
 
 def repeated(rows: list[Row], name: str = "repeat-") -> list[Row]:
-    """A row for each temperature that several independent runs have.
+    """A row for each temperature with several independent runs.
 
     Args:
-        rows: of all runs.
-        name: with which the names of their sets begin.
+        rows: Rows of all runs.
+        name: Start of the names of the repeated sets.
 
     Returns:
         Means of the coefficients with Student's 95 % intervals, the Haven ratio of the means, and the scatter of the
-        runs over what their own intervals say: 1 if these are right.
+        runs divided by the scatter expected from their intervals, which is 1 if the intervals are correct.
     """
     found = []
     repeats = [row for row in rows if row["set"].startswith(name) and not is_part(row)]
@@ -93,7 +93,7 @@ def repeated(rows: list[Row], name: str = "repeat-") -> list[Row]:
 
 
 def aim(fits: list[Row]) -> Row | None:
-    """Whether the headline meets the aim; None while it has not ended."""
+    """Whether the main result meets the aim; `None` if it is not finished."""
     headline = next((fit for fit in fits if fit["headline"]), None)
     if headline is None:
         return None

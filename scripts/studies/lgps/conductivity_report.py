@@ -1,4 +1,4 @@
-"""Tables of docs/lgps/conductivity.json, its Arrhenius plot beside published values, and that of the controls.
+"""Make the tables of docs/lgps/conductivity.json, the Arrhenius plot with published values, and the plot of controls.
 
 python scripts/studies/lgps/conductivity_report.py docs/lgps/conductivity.json
 """
@@ -24,7 +24,7 @@ PUBLISHED = (
     ("ab initio, Mo 2012", 300.0, 9.0, "v"),
     ("ab initio, Ong 2013", 300.0, 13.0, "^"),
 )
-#: sets of the first picture
+#: sets of the first plot
 HEADLINE = ("main", "hdnnp")
 #: of the page of tables
 TITLE = "# Conductivity of Li10GeP2S12: runs and fits"
@@ -37,9 +37,9 @@ def draw(result: dict[str, Any], sets: tuple[str, ...], *, published: bool) -> F
     """σT (S K/cm) over 1000/T of these sets: Nernst-Einstein conductivities of whole runs, the fits with their bands.
 
     Args:
-        result: what conductivity.json holds.
-        sets: that are drawn, a colour each.
-        published: whether values of others are drawn too.
+        result: Content of conductivity.json.
+        sets: Sets to draw, one colour each.
+        published: Whether published values are drawn too.
     """
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def _draw_set(axes: Axes, whole: list[dict[str, Any]], fits: list[dict[str, Any]
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Markdown: rows of the runs and of the fits, with intervals of 95 %."""
+    """Markdown tables of the runs and the fits, with 95 % intervals."""
     lines = [
         "| set | potential | atoms | K | time, ps | D, 1e-6 cm²/s | σ, mS/cm | collective σ, mS/cm | Haven ratio | |"
     ]
@@ -127,7 +127,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def _interval(value: list[float] | None, digits: int = 2) -> str:
-    """Value (low to high), to so many digits of the value."""
+    """Value (low to high), rounded to the given number of digits of the value."""
     if value is None or not np.isfinite(value).all():
         return ""
     places = max(digits - 1 - int(np.floor(np.log10(abs(value[0])))), 0) if value[0] else digits
@@ -136,14 +136,14 @@ def _interval(value: list[float] | None, digits: int = 2) -> str:
 
 
 def _left_out(row: dict[str, Any]) -> str:
-    """Of which fit a row is left out, and why."""
+    """Fit from which a row is excluded, and the reason."""
     if row["left_out"]:
         return f"left out: {row['left_out']}"
     return f"collective left out: {row['left_out_of_collective']}" if row["left_out_of_collective"] else ""
 
 
 def write(result: dict[str, Any], out: Path) -> None:
-    """Pictures and tables beside OUT, the JSON."""
+    """Write plots and tables next to the JSON file OUT."""
     draw(result, HEADLINE, published=True).savefig(out.with_suffix(".png"), dpi=150)
     others = tuple(
         dict.fromkeys(r["set"] for r in result["runs"] if r["set"] not in HEADLINE and "repeat" not in r["set"])
@@ -153,7 +153,7 @@ def write(result: dict[str, Any], out: Path) -> None:
 
 
 def main(results: Path) -> None:
-    """Draw what is in RESULTS, PNGs beside it, and write its tables."""
+    """Write the plots (PNG) and tables of RESULTS next to it."""
     write(json.loads(results.read_text()), results)
 
 

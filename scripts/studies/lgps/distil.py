@@ -1,19 +1,20 @@
-"""From a universal potential to fast ones for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
+"""Fine-tune a universal potential on 300 frames of Li10GeP2S12 (PBE, Huang et al. 2021), and distil fast ones from it.
 
     python scripts/studies/lgps/distil.py --start 7net-l3i5 --finetune 60 --distil 120 --others 40 --threads 2
 
 1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
-2. A student is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
-3. For comparison, students of other architectures (`--beside`) learn from what the teacher labelled for that one, and
-   all of them from the 300 labelled frames alone, each for `--others` minutes.
-4. All are tested on frames that none of them saw. Teacher and students, and the authors' package with the weights that
-   the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
+2. A student is distilled from it. Its dynamics start from the 300 structures, whose DFT labels it does not use.
+3. For comparison, students of other architectures (`--beside`) are trained on the frames that the teacher labelled for
+   the student, and all students on the 300 DFT frames only, each for `--others` minutes.
+4. All are tested on held-out frames. Teacher, students, and the original package with the initial weights of the
+teacher
+   (if `pip install ".[peers]"` was run) are timed in molecular dynamics, in alternation in one process.
 
-The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
-`--finetune 0` and `--distil 0` count steps or epochs instead (`--teach epochs=6`, `--set learn.final_steps=80000`).
-`--volumes 930 1000` gives the distillation a copy of each structure too, scaled to a random volume in this range.
-`--shipped lgps-4` tests and times a potential with a name beside them, which other trainings have made.
-A stopped run resumes with the same command. Results are in OUT/lgps.md and OUT/lgps.png; the aim is a student whose
+The numbers are minutes of wall time. Learning rates decay with elapsed time, so that they are low at the end on any
+machine. `--finetune 0` and `--distil 0` use numbers of epochs or steps instead (`--teach epochs=6`,
+`--set learn.final_steps=80000`). `--volumes 930 1000` adds a copy of each structure, scaled to a random volume in this
+range, to the distillation. `--shipped lgps-4` also tests and times a named potential from another training. An
+interrupted run is resumed by the same command. Results are in OUT/lgps.md and OUT/lgps.png. The aim is a student whose
 force error is at most 1.3 times the teacher's, at 50 times the speed.
 """
 
@@ -50,7 +51,7 @@ from gnnpot.training.run import MODEL, train
 from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.workflows.distil.results import DistilResults
 
-# the benchmarks know how to open the authors' packages
+# the benchmarks have functions that open the original packages
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from peer_potentials import PEERS
 
@@ -59,16 +60,16 @@ from gnnpot.workflows.distil.run import FINAL, RESULTS
 from gnnpot.workflows.distil.speed import LARGE, time_steps
 from gnnpot.workflows.finetune import finetune, read_finetune_config
 
-#: what the student is to reach: force error relative to the teacher's, and speed
+#: aim of the student: force error and speed relative to the teacher
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
 #: the teacher is for one system alone: as in `finetune_mlearn.py`
 TEACHING = (
     "optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0", "loss.forces=1.0",
     "ema=0.995",
 )  # fmt: skip
-#: what architectures are called
+#: names of the architectures
 NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
-#: K; LGPS conducts at all of them
+#: temperatures of the dynamics, K; LGPS is conducting at all of them
 TEMPERATURES = [300, 600, 1000]
 
 
@@ -78,7 +79,7 @@ class Row:
 
     name: str
     model: str
-    source: str  #: of the labels that it learnt
+    source: str  #: source of the training labels
     metrics: dict[str, float]
 
 
@@ -86,27 +87,31 @@ def main(
     data: Annotated[Path, typer.Option(help="The labelled frames.")],
     start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
     out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path("runs/distil-lgps"),
-    frames: Annotated[int, typer.Option(help="Frames that are fine-tuned on.")] = 300,
-    tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
-    finetune_minutes: Annotated[float, typer.Option("--finetune", help="Minutes.")] = 60.0,
-    distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes; 0: by steps.")] = 120.0,
-    other_minutes: Annotated[float, typer.Option("--others", help="Minutes, each other training.")] = 40.0,
-    name: Annotated[str, typer.Option("--student", help=f"What is distilled: {', '.join(STUDENTS)}.")] = "sevennet",
-    beside: Annotated[str, typer.Option(help="Others to compare with, by commas; empty: none.")] = "hdnnp",
+    frames: Annotated[int, typer.Option(help="Number of frames for fine-tuning.")] = 300,
+    tests: Annotated[int, typer.Option(help="Number of test frames.")] = 1000,
+    finetune_minutes: Annotated[
+        float, typer.Option("--finetune", help="Time of the fine-tuning (min); 0: by epochs.")
+    ] = 60.0,
+    distil_minutes: Annotated[
+        float, typer.Option("--distil", help="Time of the distillation (min); 0: by steps.")
+    ] = 120.0,
+    other_minutes: Annotated[float, typer.Option("--others", help="Time of each other training (min).")] = 40.0,
+    name: Annotated[str, typer.Option("--student", help=f"Student: {', '.join(STUDENTS)}.")] = "sevennet",
+    beside: Annotated[str, typer.Option(help="Other students to compare with, separated by commas.")] = "hdnnp",
     volumes: Annotated[
         tuple[float, float] | None, typer.Option(help="Volumes of scaled copies of the structures, Å³: from, to.")
     ] = None,
-    shipped: Annotated[str | None, typer.Option(help="A potential to test and to time beside: name or path.")] = None,
+    shipped: Annotated[str | None, typer.Option(help="Name or path of another potential to test and time.")] = None,
     teaching: Annotated[
         list[str] | None, typer.Option("--teach", help="Options of the fine-tuning: key.key=value.")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Options of the distillation: key.key=value.")
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    threads: Annotated[int, typer.Option(help="Number of threads.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")] = False,
 ) -> None:
-    """Do what has not been done, write OUT/lgps.md, OUT/lgps.json and OUT/lgps.png."""
+    """Run the missing steps, and write OUT/lgps.md, OUT/lgps.json and OUT/lgps.png."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
@@ -132,7 +137,7 @@ def main(
 
 
 def check(names: list[str]) -> None:
-    """Raise `ConfigError` for students that can't be compared, before hours are spent."""
+    """Raise `ConfigError` for unsuitable students, before any training."""
     for name in names:
         if name not in STUDENTS:
             raise ConfigError(f"--student, --beside: '{name}' is not known; {suggest(name, STUDENTS)}")
@@ -141,7 +146,7 @@ def check(names: list[str]) -> None:
 
 
 def folders(names: list[str]) -> dict[str, str]:
-    """Where each student is that has learnt from the teacher: the first was distilled."""
+    """Folders of the students trained on the teacher's labels; the first is the distilled one."""
     return {name: f"beside-{name}" if k else "student" for k, name in enumerate(names)}
 
 
@@ -176,9 +181,9 @@ def student(
     out: Path, name: str, structures: list[Path], tests: Path, minutes: float, settings: list[str], console: Console,
     quiet: bool,
 ) -> None:  # fmt: skip
-    """The distillation."""
+    """Run the distillation."""
     options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes or 'null'}", f"test={tests}"]
-    # the teacher labels a frame in the time of a few steps of a student
+    # labelling a frame with the teacher takes the time of a few training steps of a student
     options += ["select.random=30", "select.uncertain=100"]
     # each frame with a distorted copy: the frames are thermal already
     options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
@@ -197,13 +202,13 @@ def student(
 def compare(
     out: Path, names: list[str], structures: Path, tests: Path, minutes: float, console: Console, quiet: bool
 ) -> None:
-    """The student's last training, for the others of `names` too, and for all on the frames' own labels."""
+    """Train the other students on the teacher's labels, and all students on the DFT labels."""
     last = from_mapping(TrainConfig, read_yaml(out / "student" / FINAL / "config.yaml"), where="the final training")
     schedule = replace(last.schedule, horizon="time")
     last = replace(last, schedule=schedule, max_minutes=minutes, max_steps=None)
     alone = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
     taught = replace(last.data, test=tests)
-    # the size of the student is that of its settings
+    # the size of the student is given by its settings
     models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
     # so has the optimiser of the student, and each of the others its own rate
     given = last.optimizer
@@ -230,7 +235,7 @@ def report(
     teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
     measured = card.metrics["distil"]["measured"]["test"]
     zero_shot = teacher.metrics["finetune"]["new"]["start"]
-    # a shift by a constant is no knowledge, so the model is given the best one
+    # a constant energy shift is arbitrary, so the best one is applied
     zero_shot = {**zero_shot, "energy_mae": zero_shot["energy_shifted_mae"]}
 
     def tested(folder: str) -> dict[str, float]:
@@ -305,7 +310,7 @@ def report(
 
 
 def shipped_row(shipped: str | None, tests: Path) -> list[Row]:
-    """Errors of a potential with a name, if one is given."""
+    """Errors of the potential given by `--shipped`, if any."""
     if shipped is None:
         return []
     potential = gnnpot.load(shipped)
@@ -338,7 +343,7 @@ def timed(out: Path, start: str, names: list[str], shipped: str | None) -> dict[
 
 
 def speed_rows(times: dict[int, dict[str, float]]) -> list[tuple[str, ...]]:
-    """The table of the speeds."""
+    """Rows of the table of speeds."""
     names = next(iter(times.values()))
     rows = [("", *(f"{atoms} atoms" for atoms in times))]
     for name in names:

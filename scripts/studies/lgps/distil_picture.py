@@ -1,4 +1,4 @@
-"""The picture of docs/lgps/lgps.json: force errors of teacher and students, and the time of a step.
+"""Plot docs/lgps/lgps.json: force errors of teacher and students, and the time of a step.
 
 python scripts/studies/lgps/distil_picture.py docs/lgps/lgps.json
 """
@@ -15,14 +15,14 @@ from matplotlib.patches import Patch
 from gnnpot.runs.pages import COLORS, new_figure, plain_log_ticks, tidy
 
 TEACHER = "the teacher"
-#: what a model has learnt, with the shade of its bar
+#: source of the training labels -> shade of the bar
 UNCHANGED, FRAMES, TAUGHT = "unchanged", "fitted to the labelled frames", "fitted to the teacher's labels"
 _SHADES = {UNCHANGED: ("white", "///"), FRAMES: (None, "///"), TAUGHT: (None, "")}
 _MARKERS = "os^Dv"
 
 
 def draw(result: dict[str, Any]) -> Figure:
-    """Bars of the errors, a color for each model, hatched unless it was taught; lines of the times, a model each."""
+    """Bars of the errors, a color per model, hatched if not trained on the teacher's labels; lines of the times."""
     figure = new_figure(2, height=4.4)
     errors, times = figure.subplots(1, 2)
     models = list(dict.fromkeys(row["model"] for row in result["errors"]))
@@ -65,7 +65,7 @@ def draw(result: dict[str, Any]) -> Figure:
 
 
 def main(results: Path) -> None:
-    """Draw what is in RESULTS, a PNG beside it."""
+    """Plot RESULTS to a PNG file next to it."""
     draw(json.loads(results.read_text())).savefig(results.with_suffix(".png"))
 
 

