@@ -1,10 +1,10 @@
-"""The share of the evaluation set's sentences that the grammar builds right, by half, language and level.
+"""Fraction of the sentences of the evaluation set that the grammar builds correctly, by half, language and level.
 
     python scripts/studies/builder_sentences.py known
     python scripts/studies/builder_sentences.py unseen
     python scripts/studies/builder_sentences.py later
 
-Reads tests/builder/sentences/KIND-*.yaml (format: README.md there). Writes what is wrong, then a table.
+Reads tests/builder/sentences/KIND-*.yaml (format: README.md there). Prints the failures, then a table.
 """
 
 import sys
@@ -20,8 +20,8 @@ from gnnpot.errors import GnnpotError
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "builder"))
 
 
-def main(kind: str = typer.Argument(help="known, unseen or later.")) -> None:
-    """Build every sentence and check the result."""
+def main(kind: str = typer.Argument(help="Set of sentences: known, unseen or later.")) -> None:
+    """Build all sentences and check the results."""
     from checks import built, failures, sentences
 
     console, right, there = Console(), Counter(), Counter()

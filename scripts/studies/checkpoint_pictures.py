@@ -1,8 +1,8 @@
-"""Pictures of docs/checkpoint: holes in the curves of pairs of atoms, and equations of state, of four potentials.
+"""Plots of docs/checkpoint: holes in the energy curves of pairs of atoms, and equations of state, for four potentials.
 
     python scripts/studies/checkpoint_pictures.py docs/checkpoint
 
-Drawn from FOLDER/results; nothing is calculated.
+The data are read from FOLDER/results; nothing is computed.
 """
 
 import json
@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from gnnpot.properties.suites.pictures import shares
 from gnnpot.runs.pages import new_figure, plain_log_ticks, styles_of, tidy
 
-#: those of table.md
+#: potentials of table.md
 POTENTIALS = ("gnnpot-1", "m3gnet-mp-2021.2.8", "chgnet-0.3.0", "7net-0")
-#: eV, end of the axis; few pairs have deeper holes
+#: end of the axis, eV; few pairs have deeper holes
 DEEPEST = 1e4
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder with results, and for the pictures.")]) -> None:
-    """Draw both pictures."""
+def main(folder: Annotated[Path, typer.Argument(help="Folder of the results and the plots.")]) -> None:
+    """Draw both plots."""
     draw_holes(_results(folder, "dimers")).savefig(folder / "dimers.png")
     draw_equations(_results(folder, "equations-of-state")).savefig(folder / "equations-of-state.png")
 
@@ -34,7 +34,7 @@ def _results(folder: Path, name: str) -> dict[str, Any]:
 
 
 def draw_holes(results: dict[str, Any]) -> Figure:
-    """How many pairs of elements have a hole that is deeper than x."""
+    """Number of pairs of elements with a hole deeper than x."""
     figure = new_figure(width=7.4, height=4.0)
     axes = figure.add_subplot()
     tolerance = max(result["tolerance"] for result in results.values())
@@ -60,7 +60,7 @@ def draw_holes(results: dict[str, Any]) -> Figure:
 
 
 def draw_equations(results: dict[str, Any]) -> Figure:
-    """Shares of the crystals whose volume and bulk modulus are off by less than x."""
+    """Fractions of the crystals whose errors of volume and bulk modulus are below x."""
     panels: dict[str, dict[str, tuple[list[float], int]]] = {}
     for quantity, label in (("volume", "volume"), ("modulus", "bulk modulus")):
         panels[f"relative error of the {label}, %"] = {
@@ -71,7 +71,7 @@ def draw_equations(results: dict[str, Any]) -> Figure:
 
 
 def _errors(crystals: Any, quantity: str) -> list[float]:
-    """%, of those that have a minimum."""
+    """Errors in % of the crystals with an energy minimum."""
     found = [(c[quantity], c[f"{quantity}_expected"]) for c in crystals if c.get(quantity) is not None]
     return [100 * abs(value / expected - 1) for value, expected in found]
 

@@ -1,4 +1,4 @@
-"""Pictures of `gnnpot studio` in headless Chromium: the page for docs/studio/, and the examples of its gallery.
+"""Screenshots of `gnnpot studio` in headless Chromium: the page for docs/studio/, and the examples of its gallery.
 
 python scripts/studies/studio_pictures.py docs/studio --gallery gnnpot/studio/page
 """
@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-#: WebGL on the processor, as a machine without a display has it
+#: options for WebGL on the CPU, for a machine without a display
 OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 CATALYST = "立方晶ジルコニア(111)表面、2層にPt/Rh合金ナノ粒子（Pt:Rh=1:1、約50原子）を担持、下1層を固定、真空層15Å"
 RUTILE = "O-terminated rutile TiO2(110), 3x2, 15 Å vacuum, one CO molecule adsorbed"
@@ -30,7 +30,7 @@ SECONDS = 240_000
 
 @contextmanager
 def server(*options: str) -> Iterator[str]:
-    """A server of the page; its address."""
+    """Run a server of the page; yields its address."""
     command = [sys.executable, "-m", "gnnpot", "studio", "--no-browser", *options]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
@@ -49,7 +49,7 @@ def server(*options: str) -> Iterator[str]:
 
 @contextmanager
 def browser(address: str, *, dark: bool = False, language: str = "en-US", size: tuple[int, int] = (1440, 900)):
-    """The page in a browser, ready."""
+    """Open the page in a browser and wait until it is ready."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         raise SystemExit("there is no Chromium; apt-get install chromium")
@@ -67,7 +67,7 @@ def browser(address: str, *, dark: bool = False, language: str = "en-US", size: 
 
 
 def say(page: Page, text: str) -> None:
-    """Write a sentence and wait for its structure."""
+    """Enter a sentence and wait for its structure."""
     page.fill("#text", text)
     before = page.locator(".history li").count()
     page.press("#text", "Enter")
@@ -76,7 +76,7 @@ def say(page: Page, text: str) -> None:
 
 
 def gallery(address: str, folder: Path) -> None:
-    """Each example on a transparent ground, 480 by 320."""
+    """Screenshots of the examples with transparent background, 480 by 320 pixels."""
     examples = yaml.safe_load((ROOT / "gnnpot/studio/gallery.yaml").read_text(encoding="utf-8"))
     with browser(address) as page:
         page.evaluate("document.getElementById('stage').style.cssText = 'width:480px;height:320px;min-height:0'")
@@ -94,13 +94,13 @@ def gallery(address: str, folder: Path) -> None:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """A screenshot with 6 bits of each color, which looks the same and has fewer bytes."""
+    """Save a screenshot with 6 bits per color channel, which looks the same and is smaller."""
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     ImageOps.posterize(image, 6).save(path, optimize=True)
 
 
 def pages(address: str, folder: Path) -> None:
-    """The start, a structure, a running job, dark, Japanese."""
+    """Screenshots of the start page, a structure, a running job, the dark theme, and the page in Japanese."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser(address) as page:
         page.wait_for_timeout(800)
@@ -127,8 +127,8 @@ def pages(address: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="of the pictures of the page")
-    parser.add_argument("--gallery", type=Path, help="folder of the pictures of the examples, made first")
+    parser.add_argument("folder", type=Path, help="output folder of the screenshots of the page")
+    parser.add_argument("--gallery", type=Path, help="output folder of the screenshots of the examples, made first")
     arguments = parser.parse_args()
     with server() as address:
         if arguments.gallery:

@@ -1,4 +1,4 @@
-"""Pt/Rh alloy particles on zirconia, from one Japanese sentence to a relaxed model, as a picture.
+"""Build Pt/Rh alloy particles on zirconia from one Japanese sentence, relax the model, and draw it.
 
     python scripts/studies/supported_particle.py docs/builder/supported-particle
 
@@ -29,11 +29,11 @@ COLOURS = {"Pt": "#c8ccd4", "Rh": "#2f6f9f", "Zr": "#f0d58c", "O": "#d9534f"}
 
 
 def main(
-    path: Annotated[Path, typer.Argument(help="Where the files go, without ending.")],
-    sentence: Annotated[str, typer.Option(help="What to build.")] = SENTENCE,
-    warm: Annotated[bool, typer.Option(help="Compile before the clock starts.")] = True,
+    path: Annotated[Path, typer.Argument(help="Path of the output files, without ending.")],
+    sentence: Annotated[str, typer.Option(help="Sentence to build from.")] = SENTENCE,
+    warm: Annotated[bool, typer.Option(help="Compile kernels before the timing starts.")] = True,
 ) -> None:
-    """Build, relax, draw."""
+    """Build, relax and draw the model."""
     calculator = gnnpot.Calculator()
     if warm:
         relax(build(sentence).structure, calculator, RelaxConfig(cell="none", steps=1))

@@ -1,9 +1,10 @@
-"""The default potential, by what was measured of all names of PBE.
+"""Compare all named potentials trained on PBE, for the choice of the default.
 
-    python scripts/studies/accuracy/choice.py            # docs/accuracy/choice.md, of the results there
+    python scripts/studies/accuracy/choice.py            # writes docs/accuracy/choice.md from the results there
 
-Quantities are in five classes: energies, forces, equations of state, elasticity, phonons. The ratio of a class is the
-geometric mean of the ratios of its errors to the default's, that of all the geometric mean of the five.
+Quantities are grouped in five classes: energies, forces, equations of state, elasticity, phonons. The ratio of a class
+is the geometric mean of the ratios of its errors to those of the default. The total ratio is the geometric mean of the
+five.
 """
 
 import json
@@ -18,7 +19,7 @@ from gnnpot.runs.files import write_text
 FIRST, SECOND = "nequix-oam-1", "nequix-oam-1-pft"
 FAST = "gnnpot-1"
 BESIDE = (FAST, "7net-0", "7net-l3i5")
-#: other names that have learnt PBE
+#: other named potentials trained on PBE
 RIVALS = (
     FIRST, "7net-l3i5", "7net-mf-0@PBE", "7net-0", "nequix-mp-1-pft", "nequix-mp-1", "nequix-omat-1", "chgnet-0.3.0",
     "chgnet-0.2.0", "m3gnet-matpes-pbe-2025.1", "m3gnet-mp-2021.2.8", FAST,
@@ -40,7 +41,9 @@ MERITS = (
 TEXT = Path(__file__).with_name("choice.txt")
 
 
-def main(folder: Annotated[Path, typer.Option(help="Of the results and the page.")] = Path("docs/accuracy")) -> None:
+def main(
+    folder: Annotated[Path, typer.Option(help="Folder of the results and the page.")] = Path("docs/accuracy"),
+) -> None:
     """Write the page."""
     rows = measured(folder)
     kinds = list(dict.fromkeys(row["class"] for row in rows))
@@ -73,7 +76,7 @@ def main(folder: Annotated[Path, typer.Option(help="Of the results and the page.
 
 
 def rivals(rows: list[dict[str, Any]], kinds: list[str]) -> str:
-    """The table of all names: ratios of their errors to those of the default, by class."""
+    """Table of all named potentials: ratios of their errors to those of the default, by class."""
     lines = [f"| errors over those of `{SECOND}` | {' | '.join(kinds)} | all |", "|" + "---|" * (2 + len(kinds))]
     found = {name: [ratio(rows, kind, name, SECOND) for kind in kinds] for name in RIVALS}
     for name, values in sorted(found.items(), key=lambda item: geometric(item[1])):
@@ -83,13 +86,13 @@ def rivals(rows: list[dict[str, Any]], kinds: list[str]) -> str:
 
 
 def times(rows: list[dict[str, Any]]) -> str:
-    """ms of a step of the fast potential and of the default, at 64 and 512 atoms."""
+    """Time of a step (ms) of the fast and the default potential, at 64 and 512 atoms."""
     found = {(row["potential"], row["atoms"]): row["ms"] for row in rows}
     return " against ".join(" and ".join(f"{found[name, atoms]:.3g}" for atoms in (64, 512)) for name in (FAST, SECOND))
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """Errors by potential, a row for each quantity that was measured for both candidates."""
+    """Errors by potential, with a row for each quantity measured for both candidates."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(kind: str, what: str, unit: str, name: str, value: float | None) -> None:
@@ -110,7 +113,7 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 
 
 def ratio(rows: list[dict[str, Any]], kind: str, above: str, below: str) -> float:
-    """Geometric mean of the ratios of a class, over what was measured of both names."""
+    """Geometric mean of the ratios of a class, over the quantities measured for both potentials."""
     return geometric(
         [row[above] / row[below] for row in rows if row["class"] == kind and above in row and below in row]
     )

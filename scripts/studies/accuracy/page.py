@@ -1,17 +1,17 @@
-"""Accuracy and time: every potential with a name, and the packages of their authors beside gnnpot.
+"""Page on accuracy and time of all named potentials, in gnnpot and in the original packages.
 
-    gnnpot evaluate NAME NAME ... --suite speed -o docs/accuracy/suites      # times, all in turns in one run
+    gnnpot evaluate NAME NAME ... --suite speed -o docs/accuracy/suites      # times, in alternation in one run
     python scripts/studies/accuracy/published.py data --potentials NAME ...   # errors
-    python scripts/benchmarks/symmetrix_xl.py PYTHON --folder FOLDER          # times of a MACE
+    python scripts/benchmarks/symmetrix_xl.py PYTHON --folder FOLDER          # times of a MACE model
     python scripts/studies/accuracy/page.py                                   # this page
 
-Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`, and frequencies of ten
-crystals, of `docs/accuracy/suites/table.json`. Times: processor time of a
-step of 512 atoms of Si on one thread, all potentials in turns in one run, of `docs/accuracy/suites/results/speed.json`.
-A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
-`docs/benchmarks/peers.json` (of Nequix: `docs/benchmarks/nequix/peers.json`) has of one run. `symmetrix-xl` is drawn
-by its time alone, 7net-0's times the ratio of `docs/benchmarks/symmetrix-xl.json`: random weights, so that it has no
-error here.
+Errors: geometric means over Si, Mo, Cu and Ni of mlearn, from `docs/accuracy/published.jsonl`, and phonon frequencies
+of ten crystals, from `docs/accuracy/suites/table.json`. Times: processor time of a step of 512 atoms of Si on one
+thread, with all potentials in alternation in one run, from `docs/accuracy/suites/results/speed.json`. An original
+package runs the same weights: its error is the same, and its time is the time of gnnpot times the ratio in
+`docs/benchmarks/peers.json` (for Nequix, `docs/benchmarks/nequix/peers.json`), which was measured in one run. For
+`symmetrix-xl` only the time is shown: the time of 7net-0 times the ratio in `docs/benchmarks/symmetrix-xl.json`. It has
+random weights, and so no error.
 
 Writes accuracy-and-time.md, .json and .png into docs/accuracy.
 """
@@ -35,7 +35,7 @@ PACKAGES = {
     "m3gnet-mp-2021.2.8": "matgl",
 }  # fmt: skip
 SYMMETRIX = "symmetrix-xl"
-#: the potential whose time symmetrix-xl's is a multiple of
+#: potential to whose time the ratio of symmetrix-xl refers
 UNIT = "7net-0"
 MACE = "MACE of MACE-MPA-0's size"
 
@@ -91,7 +91,7 @@ def main(
 
 
 def points(folder: Path, steps: dict[str, Any], mace: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each potential and package: errors and ms."""
+    """A row for each potential and package, with errors and times (ms)."""
     errors: dict[str, dict[str, dict[str, float]]] = {}
     for line in (folder / "published.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -131,7 +131,7 @@ def _peers(name: str, steps: dict[str, Any]) -> list[tuple[str, float, float]]:
 
 
 def _fastest(mace: list[dict[str, Any]], size: int) -> dict[str, Any]:
-    """The row of symmetrix-xl's faster profile."""
+    """Row of the faster profile of symmetrix-xl."""
     rows = (row for row in mace if row["potential"].startswith(SYMMETRIX) and row["atoms"] == size)
     return min(rows, key=lambda row: row["ratio"])
 
@@ -141,7 +141,7 @@ def _geometric(values: list[float]) -> float:
 
 
 def notes(mace: dict[str, Any], here: dict[str, Any]) -> str:
-    """What was measured, here and of symmetrix-xl, in words."""
+    """Notes on the measurements of gnnpot and symmetrix-xl."""
     about, peer = mace["about"], _fastest(mace["rows"], ATOMS)
     side = about["sides"][peer["potential"]]
     each = {row["potential"]: row["us_per_atom"] for row in mace["rows"] if row["atoms"] == ATOMS}
@@ -155,7 +155,7 @@ def notes(mace: dict[str, Any], here: dict[str, Any]) -> str:
 
 
 def page(rows: list[dict[str, Any]], about: dict[str, Any], mace: dict[str, Any]) -> str:
-    """The table and what a reader must know."""
+    """Page with the table and notes."""
     lines = [
         "# Accuracy and time",
         "",
@@ -173,7 +173,7 @@ def page(rows: list[dict[str, Any]], about: dict[str, Any], mace: dict[str, Any]
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
-    """Errors against ms at 512 atoms: energies, forces, frequencies; lines join the packages of one potential."""
+    """Plot errors of energies, forces and frequencies against ms at 512 atoms; lines join packages of a potential."""
     figure = new_figure(width=16.0, height=5.0)
     drawn = [row for row in rows if "energy" in row]
     styles = styles_of(row["potential"] for row in drawn)

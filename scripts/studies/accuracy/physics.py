@@ -1,12 +1,12 @@
-"""What each potential with a name keeps of physics: forces as derivatives, rotations, mirror images, smoothness.
+"""Deviations of named potentials from exact physics: forces as derivatives, rotation, reflection, smoothness.
 
-    python scripts/studies/accuracy/physics.py                   # all names that are missing
+    python scripts/studies/accuracy/physics.py                   # all potentials that are missing
     python scripts/studies/accuracy/physics.py --only 7net-0
 
-By the probes of `gnnpot check`, in float64, on a rattled and strained crystal of NaCl (LiS, of the potentials of
-Li10GeP2S12) and a molecule of it without a cell; for smoothness, on two pairs and a molecule that are pulled through
-each cutoff. The largest deviations go to `gnnpot/hub/physics.json`, which `gnnpot models --physics` and `gnnpot card`
-show.
+The probes of `gnnpot check` are run in float64 on a rattled and strained crystal of NaCl (LiS for the potentials of
+Li10GeP2S12) and on a molecule of it without a cell. For smoothness, two pairs and a molecule are pulled through each
+cutoff. The largest deviations are written to `gnnpot/hub/physics.json`, which `gnnpot models --physics` and `gnnpot
+card` show.
 """
 
 import json
@@ -24,15 +24,15 @@ from gnnpot.properties.contract.structures import default_structures
 from gnnpot.runs.files import write_text
 
 TARGET = Path(__file__).parents[3] / "gnnpot" / "hub" / "physics.json"
-#: those that a potential knows are taken
+#: the elements that a potential supports are used
 ELEMENTS = (("Na", "Cl"), ("Li", "S"))
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="A name; may be repeated.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what is there.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Name of a potential. May be repeated.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Repeat existing measurements.")] = False,
 ) -> None:
-    """Measure what is missing."""
+    """Run the missing measurements."""
     torch.set_num_threads(1)
     found = json.loads(TARGET.read_text())
     for name in only or [model.name for model in list_models() if model.cached]:
@@ -43,7 +43,7 @@ def main(
 
 
 def measure(name: str) -> dict[str, float]:
-    """The largest deviation of each quantity."""
+    """Largest deviation of each quantity."""
     calculator = Calculator(name, dtype=torch.float64)
     probe = probes.Probe(calculator, Tolerances().step, Tolerances().interval, *reach(calculator))
     first, second = next(pair for pair in ELEMENTS if {*pair} <= {*calculator.elements})

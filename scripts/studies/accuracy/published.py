@@ -1,16 +1,17 @@
-"""How far published potentials are from labelled frames that none of them was fine-tuned on.
+"""Errors of published potentials on labelled frames that none of them was fine-tuned on.
 
     python scripts/studies/accuracy/published.py data --potentials nequix-oam-1 7net-0 -o docs/accuracy
 
-Sets: mlearn's Si, Mo, Cu, Ni test frames (Zuo et al. 2020), without those whose structure, turned or mirrored, is in
-the training file too: 3 of 25, 0 of 23, 13 of 31, 13 of 31. Li10GeP2S12 (Huang et al. 2021), all frames, and the first
-and last quarter in the order of the file, which is taken to be that of the iterations of active learning. Energies are
-per atom, after the one constant for each potential and set that makes their mean absolute error least; forces are by
+Sets: the Si, Mo, Cu and Ni test frames of mlearn (Zuo et al. 2020), without those whose rotated or mirrored structure
+is also in the training file: 3 of 25, 0 of 23, 13 of 31, 13 of 31. Li10GeP2S12 (Huang et al. 2021): all frames, and the
+first and last quarter in the order of the file, which is assumed to be the order of active learning. Energy errors are
+per atom, after a constant shift for each potential and set that minimises the mean absolute error; force errors are per
 component.
 
-Each potential and set is a line of OUT/published.jsonl, appended when it is done; the same command resumes. The table
-is OUT/published.md, of all potentials that are there. `--every 10` takes each tenth frame of Li10GeP2S12 only, as a set
-of its own: 294 frames tell the errors of the whole within some per cent at a tenth of the time. `--every 0` takes none.
+Each potential and set is a line of OUT/published.jsonl, appended when it is finished; the same command resumes. The
+table OUT/published.md has all potentials in this file. `--every 10` uses only every tenth frame of Li10GeP2S12, as a
+separate set: 294 frames give the errors of the whole set within a few per cent in a tenth of the time. `--every 0` uses
+none.
 """
 
 import functools
@@ -42,20 +43,20 @@ or mirrored structures of the training set. LGPS is Li10GeP2S12. `scripts/studie
 sets and makes this page."""
 MLEARN = ("Si", "Mo", "Cu", "Ni")
 LGPS = ("LGPS", "LGPS, first quarter", "LGPS, last quarter")
-#: atoms of a batch
+#: maximum number of atoms of a batch
 BATCH = 400
-#: Å, of the distances that structures are recognised by, and how far their moments may differ, relatively: copies by
-#: symmetry differ by 1e-15, others by 1e-6 and more
+#: cutoff of the distances by which structures are compared, Å, and relative tolerance of their moments: copies by
+#: symmetry differ by 1e-15, other structures by 1e-6 or more
 REACH, SAME = 6.0, 1e-8
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with mlearn/ and lgps/.")],
-    potentials: Annotated[list[str], typer.Option(help="Names or paths; may be repeated.")],
-    every: Annotated[int, typer.Option(min=0, help="Take each n-th frame of Li10GeP2S12 only; 0: none.")] = 1,
+    data: Annotated[Path, typer.Argument(help="Folder that contains mlearn/ and lgps/.")],
+    potentials: Annotated[list[str], typer.Option(help="Name or path of a potential. May be repeated.")],
+    every: Annotated[int, typer.Option(min=0, help="Use every n-th frame of Li10GeP2S12; 0: none.")] = 1,
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")] = Path("docs/accuracy"),
 ) -> None:
-    """Evaluate what is missing, write the table."""
+    """Run the missing evaluations, and write the table."""
     console, results = Console(soft_wrap=True), out / "published.jsonl"
     out.mkdir(parents=True, exist_ok=True)
     done = rows(results)
@@ -89,14 +90,14 @@ def sets_of_lgps(every: int) -> tuple[str, ...]:
 
 @functools.cache
 def frames_of_lgps(data: Path, every: int) -> list[Atoms]:
-    """Each n-th frame of Li10GeP2S12, with its labels."""
-    # ASE's reader looks through a compressed file for every frame's place first, for minutes
+    """Every n-th frame of Li10GeP2S12, with its labels."""
+    # ASE's reader first searches a compressed file for the offsets of all frames, which takes minutes
     frames = read_frames(data / "lgps" / "lgps50_train.extxyz.gz")
     return [frame.to_atoms() for frame in itertools.islice(frames, 0, None, every)]
 
 
 def rows(path: Path) -> dict[tuple[str, str], dict]:
-    """What has been measured, by potential and set."""
+    """Existing results, by potential and set."""
     lines = path.read_text().splitlines() if path.exists() else []
     return {(row["potential"], row["set"]): row for row in map(json.loads, lines)}
 
@@ -108,22 +109,22 @@ def append(path: Path, found: list[dict]) -> None:
 
 @functools.cache
 def test_frames(data: Path, element: str) -> list[Atoms]:
-    """mlearn's test frames of an element, without those whose structure is in its training file."""
+    """Test frames of an element of mlearn, without those whose structure is in the training file."""
     test = read(data / "mlearn" / f"{element}_test.extxyz.gz", ":")
     return [atoms for atoms, copy in zip(test, copies(data, element), strict=True) if not copy]
 
 
 @functools.cache
 def copies(data: Path, element: str) -> list[bool]:
-    """Of each of mlearn's test frames: is its structure in the training file, turned or mirrored?"""
+    """Whether the structure of each test frame is in the training file, possibly rotated or mirrored."""
     train, test = (read(data / "mlearn" / f"{element}_{part}.extxyz.gz", ":") for part in ("train", "test"))
     seen = np.array([moments(atoms) for atoms in train])
     return [bool(np.abs(seen / moments(atoms) - 1).max(axis=1).min() <= SAME) for atoms in test]
 
 
 def moments(atoms: Atoms) -> np.ndarray:
-    """Of the distances d within a reach R, Σ (1 - x²)⁴ x^k with x = d/R, per atom: the same for a structure that is
-    turned, mirrored, or has its atoms in another order."""
+    """Moments Σ (1 - x²)⁴ x^k per atom, with x = d/R, of the distances d within a cutoff R. They are invariant to
+    rotation, reflection and permutation of atoms."""
     x = neighbor_list("d", atoms, REACH) / REACH
     return ((1 - x**2) ** 4 * x ** np.arange(8)[:, None]).sum(axis=1) / len(atoms)
 
@@ -151,7 +152,7 @@ def errors(energies: np.ndarray, forces: np.ndarray) -> dict[str, float]:
 
 
 def table(found: dict[tuple[str, str], dict], potentials: list[str]) -> str:
-    """Energy MAE (meV/atom) and force MAE (eV/Å), a potential a row."""
+    """Table of energy MAE (meV/atom) and force MAE (eV/Å), with a row for each potential."""
     known = [*MLEARN, *LGPS, *dict.fromkeys(which for _, which in found)]
     sets = [s for s in dict.fromkeys(known) if any((name, s) in found for name in potentials)]
     counts = {s: next(row["frames"] for (_, which), row in found.items() if which == s) for s in sets}

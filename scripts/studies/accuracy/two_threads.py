@@ -1,10 +1,11 @@
-"""Time of a step of each architecture and size among the potentials with a name, on two threads.
+"""Time of a step on two threads, for each architecture and size of the named potentials.
 
-    python scripts/studies/accuracy/two_threads.py            # with nothing else running
+    python scripts/studies/accuracy/two_threads.py            # on an idle machine
 
-Energy, forces and stress of 64 and 512 atoms of silicon, wall time, all in turns in one process. Potentials of one
-architecture and size share a row. Writes docs/accuracy/two-threads.json, whose medians, rounded to three digits, are
-`milliseconds` of `gnnpot/hub/measured.yaml` (tests/hub/test_measured.py compares), and in the README.
+Wall time of energy, forces and stress of 64 and 512 atoms of silicon, with all potentials in alternation in one
+process. Potentials of the same architecture and size share a row. Writes docs/accuracy/two-threads.json, whose medians,
+rounded to three digits, are `milliseconds` of `gnnpot/hub/measured.yaml` (tests/hub/test_measured.py compares), and in
+the README.
 """
 
 import json
@@ -21,7 +22,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.properties.suites.speed import measure_speed
 from gnnpot.runs.files import write_text
 
-#: one that is timed, and the others of its architecture and size
+#: potential that is timed -> others of the same architecture and size
 KINDS = {
     "gnnpot-1": [],
     "nequix-oam-1-pft": ["nequix-oam-1", "nequix-omat-1", "nequix-mp-1", "nequix-mp-1-pft"],
@@ -36,10 +37,12 @@ THREADS = 2
 
 
 def main(
-    output: Annotated[Path, typer.Option("-o", "--output", help="JSON.")] = Path("docs/accuracy/two-threads.json"),
-    seconds: Annotated[float, typer.Option(help="Wall time for each potential and size.")] = 10.0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output JSON file.")] = Path(
+        "docs/accuracy/two-threads.json"
+    ),
+    seconds: Annotated[float, typer.Option(help="Wall time (s) for each potential and size.")] = 10.0,
 ) -> None:
-    """Measure, and write the rows."""
+    """Run the measurements, and write the rows."""
     torch.set_num_threads(THREADS)
     numba.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:

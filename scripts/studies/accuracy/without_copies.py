@@ -1,12 +1,13 @@
-"""Errors of fine-tuned and trained potentials on mlearn's test frames that are no copies of training frames.
+"""Errors of fine-tuned and trained potentials on mlearn's test frames, with and without copies of training frames.
 
     python scripts/studies/accuracy/without_copies.py data runs/finetune-mlearn/*/Cu/*-* -o docs/mlearn
 
-Some official test frames are structures of the training set, turned or mirrored (`published.py` counts them). What was
-trained on all training frames has seen their energies and forces. For each run of `scripts/studies/mlearn/finetune.py`:
-mean absolute errors on all test frames, and on those that are left without the copies. No energy is shifted.
+Some official test frames are rotated or mirrored structures of the training set (`published.py` counts them). A
+potential trained on all training frames was trained on their energies and forces. For each run of
+`scripts/studies/mlearn/finetune.py`, mean absolute errors on all test frames and on the test frames without copies are
+computed. Energies are not shifted.
 
-Writes without-copies.json and without-copies.md; a run of the same kind replaces an earlier one there.
+Writes without-copies.json and without-copies.md, in which a run replaces an earlier run of the same kind.
 """
 
 import itertools
@@ -33,11 +34,11 @@ without these frames and the errors on all test frames. `scripts/studies/accurac
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with mlearn/.")],
+    data: Annotated[Path, typer.Argument(help="Folder that contains mlearn/.")],
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, START/ELEMENT/CANDIDATE-FRAMES.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("docs/mlearn"),
 ) -> None:
-    """Measure, and write the table."""
+    """Compute the errors, and write the table."""
     path = output / "without-copies.json"
     known = json.loads(path.read_text()) if path.exists() else []
     try:
@@ -53,13 +54,13 @@ def main(
 
 
 def counts(data: Path) -> str:
-    """Copies of all test frames, for each element."""
+    """Numbers of copies among the test frames of each element."""
     found = {element: copies(data, element) for element in MLEARN}
     return ", ".join(f"{sum(copied)} of {len(copied)} for {element}" for element, copied in found.items())
 
 
 def row_of(run: Path, data: Path) -> dict[str, Any]:
-    """Errors of a run's result."""
+    """Errors of the resulting potential of a run."""
     element, (candidate, _, count) = run.parent.name, run.name.rpartition("-")
     potential, card = load_checkpoint(run / MODEL)
     frames = list(read_frames(data / "mlearn" / f"{element}_test.extxyz.gz"))
@@ -80,7 +81,7 @@ def row_of(run: Path, data: Path) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """A row for each run."""
+    """Table with a row for each run."""
     lines = [
         "| energy MAE, meV/atom; force MAE, eV/Å | frames | minutes | without copies | all test frames |",
         "| --- | --- | --- | --- | --- |",

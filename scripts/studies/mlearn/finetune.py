@@ -3,14 +3,14 @@
     python scripts/studies/mlearn/finetune.py --data mlearn --minutes 60 --threads 2
     python scripts/studies/mlearn/finetune.py --start 7net-0 --element Si --frames 20 --only all --minutes 5
 
-For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
-the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
-at the end only. With `--set data.choose=representative` the frames are chosen by their structures, not at random
-(`gnnpot.sampling.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
-these files just the diagonal can be trusted. The learning rate falls with the clock, so a run ends well annealed on any
-machine. If it is stopped, the same command resumes it. docs/mlearn has all that has ended, of this and earlier calls,
-which may have had other times, beside the published errors: results.json as numbers, which a later run of the same kind
-replaces, results.md and curves.png for the eye.
+For each element and number of training frames (5, 20, 80, all; including the frames that select the best weights), the
+candidates of `gnnpot finetune --compare` are run on the same frames, with the same loss and time. The official test
+frames are read only at the end. With `--set data.choose=representative`, frames are chosen by their structures instead
+of at random (`gnnpot.sampling.representative`); such runs need a separate `--out`. Only energies and forces are used,
+because only the diagonal components of the stresses in these files are reliable. The learning rate decays with elapsed
+time, so that it is low at the end on any machine. An interrupted run is resumed by the same command. docs/mlearn has
+all finished runs of this and earlier calls, which may have used other times, and the published errors: results.json, in
+which a run replaces an earlier run of the same kind, results.md and curves.png.
 """
 
 import json
@@ -36,7 +36,7 @@ from gnnpot.training.run import MODEL
 from gnnpot.workflows.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
 
-#: of the paper's test sets: energy (meV/atom) and force (eV/Å) MAE
+#: published MAE of energy (meV/atom) and force (eV/Å) on the test sets
 PUBLISHED = {
     "Si": {"GAP": (2.91, 0.07), "MTP": (2.21, 0.06)},
     "Mo": {"GAP": (2.24, 0.09), "MTP": (2.83, 0.09)},
@@ -44,17 +44,17 @@ PUBLISHED = {
     "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
 }
 COUNTS = (5, 20, 80, 0)
-#: of the rows in docs/mlearn: these potentials are for one element alone
+#: aim of the runs in docs/mlearn: these potentials are for one element only
 SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0", "loss.forces=1.0")
-#: weight of the former average of the weights, below 60 frames and from there on
+#: decay of the moving average of weights, below 60 frames and from 60 frames
 AVERAGES = (0.99, 0.995)
-#: of results that several calls have gathered
+#: note on results of several calls
 TITLE = "# Fine-tuning and training from scratch on mlearn"
 ABOUT = """\
 Test errors on mlearn (Zuo et al. 2020, official split) by the number of training frames: MAE of energies in meV/atom
 and of force components in eV/Å. In brackets: minutes of training. Milliseconds are the time of energy and forces of a
 test frame; they are comparable within an element only where the rows were measured in one call."""
-#: what is said of rows whose frames are not random ones
+#: note on rows whose frames were not chosen at random
 CHOSEN = "representative frames"
 DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
@@ -66,14 +66,16 @@ def main(
     docs: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("docs/mlearn"),
     minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
     element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
-    frames: Annotated[list[int] | None, typer.Option(help="Numbers of frames; 0 is all of them.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Candidates, as in gnnpot finetune --compare.")] = None,
+    frames: Annotated[list[int] | None, typer.Option(help="Numbers of frames; 0: all.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Names of candidates, as in gnnpot finetune --compare.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Options of all runs: key.key=value.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of each run.")] = 1,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from the beginning.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
-    """Run what has not ended, write results.json, results.md and curves.png."""
+    """Run unfinished trainings, and write results.json, results.md and curves.png."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     console = Console(soft_wrap=True)
     torch.set_num_threads(threads)
@@ -106,19 +108,19 @@ def main(
 
 @dataclass(frozen=True)
 class Entry:
-    """What came of a run."""
+    """Result of a run."""
 
     element: str
-    row: str  #: of the table
-    frames: int  #: trained and validated on; 0: unchanged
+    row: str  #: row of the table
+    frames: int  #: number of frames for training and validation; 0: not trained
     energy_mae: float  #: eV per atom
     forces_mae: float  #: eV/Å
-    minutes: float  #: of the run
-    milliseconds: float  #: of energy and forces of a test frame
+    minutes: float  #: time of the run
+    milliseconds: float  #: time of energy and forces of a test frame
 
 
 def write_report(out: Path, data: Path, docs: Path) -> str:
-    """Put what has ended under `out` in the place of what `docs` had of it; write the table, which is returned."""
+    """Update the results in `docs` by the finished runs in `out`; writes and returns the table."""
     path = docs / "results.json"
     known = [Entry(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
     for symbol in PUBLISHED:
@@ -134,7 +136,7 @@ def write_report(out: Path, data: Path, docs: Path) -> str:
 
 
 def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
-    """Read the runs of an element that have ended."""
+    """Read the finished runs of an element."""
     found: dict[tuple[str, int], tuple[Result, float]] = {}
     potentials: dict[str, Potential] = {}
     for run in sorted(out.glob(f"*/{symbol}/*-*")):
@@ -163,19 +165,19 @@ def _row(name: str, start: str, choose: str | None) -> str:
 
 
 def _place(row: str) -> tuple[bool, bool, str]:
-    """Unchanged, fine-tuned, from scratch."""
+    """Sort key of a row: not trained, fine-tuned, from scratch."""
     return "scratch" in row, "fine-tuned" in row, row
 
 
 def to_markdown(entries: list[Entry]) -> str:
-    """One table: by element, candidate and number of frames, "energy (meV/atom), force (eV/Å) (minutes)"."""
+    """Table by element, candidate and number of frames: "energy (meV/atom), force (eV/Å) (minutes)"."""
     columns = [n for n in COUNTS if n]
     lines = [f"| meV/atom, eV/Å (minutes) | {' | '.join(map(str, columns))} | all | ms per step |"]
     lines.append("|---|" + "---|" * (len(columns) + 2))
     for symbol, rows in _grouped(entries).items():
         for name, found in rows.items():
             cells = {e.frames: _cell(e) for e in found}
-            # all frames of an element are another number than those of the columns, or none: unchanged
+            # other numbers than those of the columns are all frames of an element; 0: not trained
             whole = [cell for n, cell in cells.items() if n not in columns]
             row = [cells.get(n, "") for n in columns] + (whole[-1:] or [""])
             lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found[-1].milliseconds:.3g} |")
@@ -199,11 +201,11 @@ def _cell(entry: Entry) -> str:
 
 
 def picture(entries: list[Entry]) -> Figure:
-    """Learning curves: energies above, forces below, an element beside the other; published errors as lines."""
+    """Learning curves of energies (top) and forces (bottom), one column per element; published errors as lines."""
     grouped = _grouped(entries)
     columns = max(len(grouped), 1)
     figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
-    # what starts from the same weights has one style
+    # candidates with the same initial weights have the same style
     styles = styles_of(sorted({e.row.split()[0] for e in entries}, reverse=True))
     panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
     for row, (key, label, factor) in enumerate(panels):
@@ -231,7 +233,7 @@ def picture(entries: list[Entry]) -> Figure:
 
 
 def draw(axes: Axes, points: list[tuple[int, float]], style: Style, label: str) -> None:
-    """A curve over the numbers of frames, or a line for what has seen none."""
+    """Draw a curve over the numbers of frames, or a line for a potential that was not trained."""
     if points and points[0][0] == 0:
         axes.axhline(points[0][1], color=style.color, linestyle="--", linewidth=1, label=label)
     elif points:

@@ -1,11 +1,12 @@
-"""What `gnnpot finetune` does where no option is named, beside another recipe, in equal time.
+"""Compare the default options of `gnnpot finetune` with another recipe, in equal time.
 
     python scripts/studies/mlearn/recipes.py --data mlearn --minutes 20 --element Ni
 
-From `--start`, on all training frames of an element of Zuo et al. 2020 (J. Phys. Chem. A 124, 731), one thread, the
-recipes one after the other. Energies and forces only: of the stresses in these files just the diagonal can be trusted.
-Errors on the validation frames, by which a recipe may be chosen, and on the official test frames. A run that was
-stopped resumes with the same command. Writes docs/mlearn/recipes.json; rows of other elements there are kept.
+Both recipes are run from `--start` on all training frames of an element of Zuo et al. 2020 (J. Phys. Chem. A 124, 731),
+one after the other, on one thread. Only energies and forces are used, because only the diagonal components of the
+stresses in these files are reliable. Errors are computed on the validation frames, by which a recipe may be chosen, and
+on the official test frames. An interrupted run is resumed by the same command. Writes docs/mlearn/recipes.json, in
+which rows of other elements are kept.
 """
 
 import json
@@ -24,7 +25,7 @@ from gnnpot.runs.files import write_text
 from gnnpot.training.run import MODEL
 from gnnpot.workflows.finetune import finetune, read_finetune_config
 
-#: options beside those that every run has
+#: options in addition to those common to all runs
 RECIPES = {
     "default": (),
     "smaller steps, forces weighted less": ("optimizer.lr=0.005", "loss.forces=1", "ema=0.995"),
@@ -33,14 +34,14 @@ RECIPES = {
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder with Ni_train.extxyz.gz and so on.")],
-    element: Annotated[list[str], typer.Option(help="Symbols; may be repeated.")],
+    element: Annotated[list[str], typer.Option(help="Symbol of an element. May be repeated.")],
     minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 20.0,
     start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/recipes-mlearn"),
     docs: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("docs/mlearn"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
-    """Run what has not ended, write the rows."""
+    """Run unfinished trainings, and write the rows."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     console, path = Console(soft_wrap=True), docs / "recipes.json"
@@ -67,7 +68,7 @@ def main(
 
 
 def errors_of(run: Path) -> dict[str, Any]:
-    """Mean absolute errors of what a run has made."""
+    """Mean absolute errors of the resulting potential of a run."""
     metrics = load_checkpoint(run / MODEL)[1].metrics
     return {
         f"{part}_{name}": factor * metrics[part][key]

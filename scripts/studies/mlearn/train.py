@@ -1,11 +1,11 @@
-"""Train HDNNP and M3GNet on Si and Mo of Zuo et al. 2020 (J. Phys. Chem. A 124, 731), and measure them on its test set.
+"""Train HDNNP and M3GNet on Si and Mo of Zuo et al. 2020 (J. Phys. Chem. A 124, 731), and compute the test errors.
 
     python scripts/studies/mlearn/train.py --data mlearn --minutes 20
     python scripts/studies/mlearn/train.py --only si-hdnnp --out runs/mlearn   # one run
 
-The official training frames train, but for a seeded part that chooses the best weights; the test frames are read once,
-at the end. Energies and forces only: of the stresses in these files just the diagonal can be trusted. A run that was
-stopped resumes.
+Training uses the official training frames, except for a random part with fixed seed that selects the best weights. The
+test frames are read once, at the end. Only energies and forces are used, because only the diagonal components of the
+stresses in these files are reliable. Interrupted runs are resumed.
 """
 
 import json
@@ -24,17 +24,17 @@ from gnnpot.training.run import MODEL, train
 
 RUNS = ("si-hdnnp", "mo-hdnnp", "si-m3gnet", "mo-m3gnet")
 CONFIGS = Path(__file__).parents[3] / "configs"
-#: of the paper's test sets: energy (meV/atom) and force (eV/Å) MAE
+#: published MAE of energy (meV/atom) and force (eV/Å) on the test sets
 PUBLISHED = {"si": {"GAP": (2.91, 0.07), "MTP": (2.21, 0.06)}, "mo": {"GAP": (2.24, 0.09), "MTP": (2.83, 0.09)}}
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/mlearn"),
-    minutes: Annotated[float, typer.Option(help="Most wall time of each run.")] = 20.0,
+    minutes: Annotated[float, typer.Option(help="Limit of the wall time of each run (min).")] = 20.0,
     only: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(RUNS)}; may be repeated.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of each run.")] = 1,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from the beginning.")] = False,
 ) -> None:
     """Train, evaluate on the official test frames, write results.json and results.md."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -66,7 +66,7 @@ def main(
 
 
 def collect(out: Path) -> dict[str, dict[str, float]]:
-    """Test errors of all runs that have ended."""
+    """Test errors of all finished runs."""
     results = {}
     for name in RUNS:
         if (out / name / MODEL).exists():
@@ -81,7 +81,7 @@ def collect(out: Path) -> dict[str, dict[str, float]]:
 
 
 def to_markdown(results: dict[str, dict[str, float]]) -> str:
-    """The table, with published errors beside."""
+    """Table of the results and the published errors."""
     lines = ["| element | potential | energy MAE, meV/atom | force MAE, eV/Å |", "|---|---|---|---|"]
     for name, row in results.items():
         element, model = name.split("-")

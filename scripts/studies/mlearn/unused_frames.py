@@ -1,9 +1,9 @@
-"""Errors on the training frames that a run with few frames has not used: what to start from, without the test frames.
+"""Errors on training frames not used by a run with few frames, for choosing the initial potential without test frames.
 
     python scripts/studies/mlearn/unused_frames.py runs/finetune-mlearn/*/Ni/all-20 -o docs/mlearn/unused-frames.json
 
-For each run of `finetune.py`: mean absolute errors of the potential that it began with, with the best constant shift,
-and of its result, on all training frames of the element that it neither trained nor validated on.
+For each run of `finetune.py`, mean absolute errors of the initial potential, with the best constant shift, and of the
+resulting potential are computed on all training frames of the element that were not used for training or validation.
 """
 
 import json
@@ -30,9 +30,9 @@ from gnnpot.workflows.finetune.config import FineTuneConfig
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output JSON file.")],
 ) -> None:
-    """Measure, and write OUT."""
+    """Compute the errors, and write OUT."""
     try:
         rows = [row_of(run) for run in track(runs, "runs", console=Console(stderr=True))]
     except GnnpotError as error:
@@ -42,7 +42,7 @@ def main(
 
 
 def row_of(run: Path) -> dict[str, Any]:
-    """Errors of a run's start and result."""
+    """Errors of the initial and the resulting potential of a run."""
     config = from_mapping(FineTuneConfig, read_yaml(run / "config.yaml"), str(run))
     frames = unused(config)
     unchanged, tuned = errors(gnnpot.load(config.start), frames), errors(load_checkpoint(run / MODEL)[0], frames)
@@ -60,7 +60,7 @@ def row_of(run: Path) -> dict[str, Any]:
 
 
 def unused(config: FineTuneConfig) -> list[Frame]:
-    """The frames of a run's store that are in none of its subsets."""
+    """Frames of a run's store that are not in any of its subsets."""
     _, subsets = open_subsets(config, write=False)
     train = subsets["train"]
     used = np.concatenate([train.indices, subsets["validation"].indices])

@@ -1,11 +1,12 @@
-"""Elastic moduli, equations of state and heat capacities of crystals by a potential, beside density functional theory.
+"""Compare elastic moduli, equations of state and heat capacities of crystals by a potential with DFT.
 
     python scripts/studies/properties/crystals.py data/benchmarks -o docs/properties
 
-The crystals follow from a rule, not from a choice: of the two files of matcalc's benchmarks (bulk and shear moduli of
-the Materials Project; heat capacities at 300 K from PBE phonons of Alexandria), in their order, the first ten of cubic
-symmetry with at most four atoms in the primitive cell, without lanthanides and actinides. Each result is a line of
-OUT/crystals.jsonl, appended when it is there; the same command resumes. Then OUT/crystals.md and OUT/crystals.png.
+The crystals are selected by a rule: from each of the two files of matcalc's benchmarks (bulk and shear moduli of the
+Materials Project; heat capacities at 300 K from PBE phonons of Alexandria), the first ten in the order of the file with
+cubic symmetry and at most four atoms in the primitive cell, without lanthanides and actinides. Each result is a line of
+OUT/crystals.jsonl, appended when it is finished; the same command resumes. OUT/crystals.md and OUT/crystals.png are
+written at the end.
 """
 
 import gzip
@@ -27,17 +28,17 @@ from gnnpot.runs.pages import new_figure, styles_of, tidy
 from gnnpot.units import GPA
 
 COUNT, MOST_ATOMS = 10, 4
-#: crystals that are off by more than this share of the range are named in the picture
+#: crystals with errors above this fraction of the range are labelled in the plot
 _NAMED = 0.05
 ELASTIC, HEAT = "mp-binary-pbe-elasticity-half.json.gz", "alexandria-binary-pbe-phonon-half.json.gz"
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with the two files.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder.")],
+    data: Annotated[Path, typer.Argument(help="Folder that contains the two files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name of a potential.")] = "nequix-oam-1-pft",
 ) -> None:
-    """Calculate what is missing, and write table and picture."""
+    """Compute missing results, and write the table and the plot."""
     output.mkdir(parents=True, exist_ok=True)
     log = output / "crystals.jsonl"
     known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -60,7 +61,7 @@ def main(
 
 
 def chosen(path: Path) -> list[tuple[dict[str, Any], Structure]]:
-    """Entries and primitive cells by the rule."""
+    """Entries and primitive cells selected by the rule."""
     found = []
     for entry in json.loads(gzip.decompress(path.read_bytes())):
         structure = Structure.from_dict(entry["structure"])
@@ -101,7 +102,7 @@ def heat_capacity(structure: Structure, entry: dict[str, Any], calculator: gnnpo
 
 
 def table(rows: list[dict[str, Any]], model: str) -> str:
-    """Markdown."""
+    """Markdown table."""
     lines = [
         f"# Crystals by {model} compared with density functional theory",
         "",
@@ -140,7 +141,7 @@ def _errors(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Each against DFT."""
+    """Plot each quantity against DFT."""
     figure = new_figure(3)
     model = rows[0]["model"]
     style = styles_of([model])[model]
@@ -156,7 +157,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(ends, ends, color="#555555", linewidth=0.8, label="equal")
         quantity, unit = label.rsplit(", ", 1)
         axes.set(title=quantity, xlabel=f"DFT, {unit}", ylabel=f"{model}, {unit}")
-        # what agrees needs no name
+        # only crystals with large errors are labelled
         spread = np.ptp([x for x, _, _ in points])
         for x, y, name in points:
             if abs(y - x) > _NAMED * spread:

@@ -1,10 +1,10 @@
-"""Thermal conductivity of silicon by potentials, beside density functional theory: the table of docs/properties.md.
+"""Thermal conductivity of silicon by potentials, compared with DFT: the table of docs/properties.md.
 
     python scripts/studies/properties/silicon_conductivity.py docs/properties/silicon-conductivity.json fast accurate
 
-Supercell (2x2x2 of the cubic cell, 64 atoms), mesh (9x9x9) and approximation are those of phono3py's example Si-PBEsol,
-whose forces are of VASP with PBEsol; its value is that of phono3py's test of this example. A model that is in the file
-already is not computed again.
+The supercell (2x2x2 of the cubic cell, 64 atoms), the mesh (9x9x9) and the approximation are those of phono3py's
+example Si-PBEsol, with forces by VASP and PBEsol; the DFT value is taken from phono3py's test of this example. Models
+that are in the file already are not computed again.
 """
 
 import json
