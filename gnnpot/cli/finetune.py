@@ -82,7 +82,7 @@ def finetune_command(
     frames: FramesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune a potential on frames of one system, and report the errors before and after.
+    """Fine-tune a potential on frames of one system: refit element references, train, report errors before and after.
 
     Example: gnnpot finetune nequix-oam-1 my-frames.extxyz.gz
 
