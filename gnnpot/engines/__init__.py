@@ -1,8 +1,8 @@
-"""What moves atoms, and what gives other programs energies and forces.
+"""Calculators, relaxation, molecular dynamics, and interfaces to other simulation programs.
 
-Here belong the ASE calculator, relaxation, molecular dynamics with its thermostats and barostats, trajectories and
-restart files, and the links to LAMMPS, OpenMM and torch-sim. What opens a potential does not (`gnnpot.hub`), nor what
-calculates a property from a run (`gnnpot.properties`). Others call
+This subpackage contains the ASE calculator, relaxation, molecular dynamics with its thermostats and barostats,
+trajectories and restart files, and the interfaces to LAMMPS, OpenMM and torch-sim. Potentials are opened in
+`gnnpot.hub`; properties are calculated in `gnnpot.properties`. Main entry points:
 
     from gnnpot.engines.calculator import Calculator
     from gnnpot.engines.relax import relax

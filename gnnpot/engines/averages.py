@@ -1,4 +1,4 @@
-"""Means and a straight line over a run, of memory that does not grow, to be resumed to the same numbers."""
+"""Running averages and energy drift of a run, in constant memory; a resumed run gives the same numbers."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,10 +22,10 @@ class Averages:
     conserved: float = 0.0
     time_square: float = 0.0
     time_conserved: float = 0.0
-    reference: float = 0.0  #: eV, the first conserved energy, which keeps the sums small
+    reference: float = 0.0  #: eV, the first conserved energy, subtracted from all others to reduce rounding errors
 
     def add(self, sample: MDSample) -> None:
-        """Take one more sample into account."""
+        """Add a sample."""
         if self.count == 0:
             self.reference = sample.conserved
         self.count += 1
@@ -40,7 +40,7 @@ class Averages:
         self.time_conserved += step * (sample.conserved - self.reference - self.conserved)
 
     def drift(self, atoms: int) -> float:
-        """Slope of the conserved energy, eV per atom and ps; NaN below three samples."""
+        """Slope of the conserved energy in eV per atom and ps; NaN for fewer than three samples."""
         if self.count < 3:
             return float("nan")
         return 1000 * self.time_conserved / self.time_square / atoms

@@ -1,4 +1,4 @@
-"""An ASE calculator of a potential.
+"""ASE calculator for a potential.
 
 Example::
 
@@ -46,36 +46,38 @@ MAX_SKIN = 50.0
 
 
 class Calculator(ase_calculator.Calculator):
-    """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
+    """Energy, atomic energies, forces, stress (Voigt) and, for models that predict them, magnetic moments.
 
-    `stresses`, [N, 6] eV/Å³, are calculated when they are asked for: the stress, which is their sum, divided among the
-    atoms, half of each edge's part to each of its two atoms. `name` and `parameters` say which potential it is, and are
-    written into databases and trajectories with the results.
+    `stresses`, [N, 6] eV/Å³, are calculated only on request. They are atomic contributions whose sum is the stress: the
+    contribution of each edge is divided equally between its two atoms. `name` and `parameters` identify the potential;
+    ASE writes them to databases and trajectories along with the results.
 
-    The calculator holds a copy of the potential: training it further changes nothing here. `card` is what is known of
-    it (`None` for a bare `Potential`). PyTorch's inference mode, autocast and default device have no part in the
-    results.
+    The calculator holds a copy of the potential, so further training of the original does not change it. `card` is the
+    model card (`None` for a bare `Potential`). The results do not depend on PyTorch's inference mode, autocast or
+    default device.
 
-    Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it, and `extrapolation_count` how many descriptors of each atom are, [N] (`None` of other models).
+    For models that store the range of their training data (HDNNP), `extrapolating` is the number of atoms outside this
+    range, and `extrapolation_count` [N] the number of descriptors outside it for each atom (`None` for other models).
 
     Args:
-        model: A `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
+        model: A `Potential`, the result of `open_potential`, or a name or path accepted by `gnnpot.load`; default: the
             default potential.
-        device: Name or PyTorch's object; default: the potential's own.
-        dtype: float32 or float64, as name or PyTorch's object; default: the potential's own.
-        skin: Å, how far beyond the cutoff neighbours are remembered, up to 50; the results don't depend on it.
-        warn: Log when atoms are outside of the range of the training data, and when they have become twice as many.
+        device: Device, as a name or `torch.device`; default: the device of the potential.
+        dtype: float32 or float64, as a name or `torch.dtype`; default: the precision of the potential.
+        skin: Å, margin beyond the cutoff within which neighbours are listed and reused, at most 50; it does not affect
+            the results.
+        warn: Log a warning when atoms are outside the range of the training data, and again when their number has more
+            than doubled.
 
     Raises:
-        ConfigError: When it is made: the device can't be used here, or `dtype` is neither float32 nor float64.
-        CheckpointError, DownloadError: When it is made: as `gnnpot.load` raises them.
-        UnknownElementError: The potential has not seen an element.
-        MemoryNeedError: The structure would need more memory than there is.
-        DataError: The structure can't be (what `gnnpot.data.structure` refuses: two atoms at one place, a flat cell).
-            Structures are checked each time that neighbours are searched anew.
+        ConfigError: At construction: the device is not available, or `dtype` is neither float32 nor float64.
+        CheckpointError, DownloadError: At construction: see `gnnpot.load`.
+        UnknownElementError: The potential has not been trained on an element of the structure.
+        MemoryNeedError: The structure needs more memory than is available.
+        DataError: The structure is invalid (see `gnnpot.data.structure`: two atoms at one place, a flat cell).
+            Structures are checked each time the neighbour list is rebuilt.
         SimulationError: A result is not finite.
-        PropertyNotImplementedError: ASE's; the stress of a structure without a volume is asked for.
+        PropertyNotImplementedError: ASE's; the stress was requested for a structure without a volume.
     """
 
     implemented_properties: list[str] = [
@@ -118,13 +120,13 @@ class Calculator(ase_calculator.Calculator):
 
     @property
     def name(self) -> str:
-        """gnnpot, and the name of the potential where it has one; what ASE's databases call the calculator."""
+        """`gnnpot/` and the name of the potential, or `gnnpot` if it has none; the name used in ASE's databases."""
         model = self.parameters["model"]
         return f"gnnpot/{model}" if model else "gnnpot"
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Elements that the potential knows."""
+        """Elements of the potential."""
         return self.potential.elements
 
     @property
@@ -132,8 +134,8 @@ class Calculator(ase_calculator.Calculator):
         return self.potential.dtype
 
     def graph(self, atoms: Atoms) -> Graph:
-        """The graph of `atoms`, with the neighbours remembered from the last call where that is right."""
-        # what is remembered is that of one structure, also if several threads ask
+        """Return the graph of `atoms`; the neighbour list of the last call is reused while it is valid."""
+        # the kept neighbour list belongs to one structure, also if several threads ask
         with self._lock:
             return self._graph(atoms)
 
@@ -157,7 +159,7 @@ class Calculator(ase_calculator.Calculator):
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Which of the things that results depend on differ from the last calculation's, by however little."""
+        """Names of the quantities that differ, by any amount, from those of the last calculation."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
             return list(ase_calculator.all_changes)
@@ -167,11 +169,11 @@ class Calculator(ase_calculator.Calculator):
             "cell": (before.cell.array, atoms.cell.array),
             "pbc": (before.pbc, atoms.pbc),
         }
-        # bytes are compared several times faster than small arrays
+        # comparing bytes is several times faster than comparing small arrays
         return [name for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()]
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """ASE's entry of all `get_…`; of several threads that share the calculator, one waits for the other."""
+        """Return a property; called by all `get_…` methods of ASE. Threads that share the calculator take turns."""
         with self._lock:
             return super().get_property(name, atoms, allow_calculation)
 
@@ -181,7 +183,7 @@ class Calculator(ase_calculator.Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
-        """ASE's entry: everything at once, since one differentiation gives it all."""
+        """Calculate all properties at once, since they come from the same derivative; called by ASE."""
         with self._lock, usual_modes(), compiled_together(lambda: first_call(self.potential.model)):
             self._calculate(atoms, properties)
 
@@ -211,14 +213,14 @@ class Calculator(ase_calculator.Calculator):
                 )
 
     def _has_volume(self, cell: Cell) -> bool:
-        """Whether the three vectors span one; found anew when they change."""
+        """Whether the cell vectors span a volume; cached until they change."""
         if self._cell is None or not np.array_equal(self._cell[0], cell.array):
             # one that is not finite is refused for that, with the neighbours
             self._cell = cell.array.copy(), not np.isfinite(cell.array).all() or spans_volume(cell.array)
         return self._cell[1]
 
     def _look_for_extrapolation(self, count: Tensor) -> None:
-        """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
+        """Set `extrapolating`, and warn if it has more than doubled since the last warning."""
         self.extrapolation_count = count.numpy(force=True)
         self.extrapolating = int((count > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
@@ -231,7 +233,7 @@ class Calculator(ase_calculator.Calculator):
 
 
 def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Potential, Card | None, str]:
-    """The potential, its card, and the sha256 of its weights in the precision of their file."""
+    """Return the potential, its card, and the sha256 of its weights in the precision of the checkpoint."""
     if isinstance(model, Potential):
         return model, None, weights_sha256(model)
     opened = model if isinstance(model, OpenedPotential) else open_potential(model)
@@ -241,7 +243,7 @@ def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Pot
 
 
 def _identity(potential: Potential, card: Card | None, sha256: str) -> dict[str, Any]:
-    """What says which potential it is, as plain values."""
+    """Parameters that identify a potential, as plain values."""
     config = getattr(potential.model, "config", None)
     return {
         "model": "" if card is None else card.name,
@@ -254,7 +256,7 @@ def _identity(potential: Potential, card: Card | None, sha256: str) -> dict[str,
 
 
 def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:
-    """A copy without gradients to its parameters, so that inference does not prepare for training."""
+    """Copy a potential, with `requires_grad` off, so that inference does not record operations for training."""
     potential = copy.deepcopy(potential).eval().requires_grad_(False)
     if device is not None or dtype is not None:
         potential = potential.to(device=device, dtype=dtype)
@@ -262,7 +264,7 @@ def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype:
 
 
 def _results(prediction: Prediction, cell: Cell) -> dict[str, Any]:
-    """ASE's dictionary of a prediction for one structure."""
+    """Convert the prediction for one structure to a results dictionary of ASE."""
     energy = float(prediction.energy)
     results: dict[str, Any] = {"energy": energy, "free_energy": energy}
     results["energies"] = prediction.energies.numpy(force=True).astype(np.float64)

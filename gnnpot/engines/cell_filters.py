@@ -1,16 +1,16 @@
-"""Which strains of a cell may relax, as ASE's filters.
+"""ASE filters that relax all or selected strain components of a cell.
 
     choice = choose_cell(atoms, "auto")
-    target = StrainFilter(atoms, choice, pressure=0.0)          # for an optimiser of ASE
+    target = StrainFilter(atoms, choice, pressure=0.0)          # for an ASE optimiser
 
-| freedom  | the cell may                                                             |
-|----------|--------------------------------------------------------------------------|
-| `full`   | change in all six components of the strain                               |
-| `none`   | not change                                                               |
-| `ab`     | change within the plane of its first two vectors                         |
-| `shape`  | change at constant volume                                                |
-| `volume` | change its volume, all lengths by one factor                             |
-| `auto`   | change within the directions that are periodic and not cut by a vacuum   |
+| freedom  | what may change                                                            |
+|----------|----------------------------------------------------------------------------|
+| `full`   | all six components of the strain                                           |
+| `none`   | nothing                                                                    |
+| `ab`     | strains within the plane of the first two cell vectors                     |
+| `shape`  | the shape, at constant volume                                              |
+| `volume` | the volume, at constant shape                                              |
+| `auto`   | strains along the directions that are periodic and have no vacuum          |
 """
 
 import warnings
@@ -28,21 +28,21 @@ from gnnpot.errors import DataError
 CellFreedom = Literal["auto", "full", "none", "ab", "shape", "volume"]
 CELL_FREEDOMS: tuple[str, ...] = get_args(CellFreedom)
 
-#: Å without an atom's centre along a cell's vector: beyond it no bond or van der Waals contact crosses the gap
+#: Å, gap between atomic centres along a cell vector above which there is a vacuum: longer than bonds and contacts
 VACUUM = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class CellChoice:
-    """What of a cell may relax."""
+    """Strains of a cell that are free to relax."""
 
     kind: Literal["full", "none", "plane", "line", "shape", "volume"]
-    axes: tuple[int, ...] = ()  #: of `plane` and `line`: the cell's vectors that may change
-    vacuum: tuple[int, ...] = ()  #: the cell's vectors along which there is a vacuum, or no periodicity
+    axes: tuple[int, ...] = ()  #: for `plane` and `line`: indices of the cell vectors that may change
+    vacuum: tuple[int, ...] = ()  #: indices of the cell vectors along which there is a vacuum, or no periodicity
 
     @property
     def described(self) -> str:
-        """In words, for a user."""
+        """Description for messages and reports."""
         names = {"full": "all of the cell", "none": "nothing", "shape": "its shape, at constant volume"}
         if self.kind in ("plane", "line"):
             moved = "vectors " + " and ".join("abc"[k] for k in self.axes)
@@ -54,7 +54,7 @@ class CellChoice:
 
 
 def vacuum_directions(atoms: Atoms) -> tuple[int, ...]:
-    """The cell's vectors along which the crystal does not continue: not periodic, or with a gap above `VACUUM`."""
+    """Indices of the cell vectors along which the structure is not periodic, or has a gap larger than `VACUUM`."""
     found = []
     scaled = atoms.get_scaled_positions(wrap=True)
     for k in range(3):
@@ -68,7 +68,7 @@ def vacuum_directions(atoms: Atoms) -> tuple[int, ...]:
 
 
 def choose_cell(atoms: Atoms, freedom: CellFreedom) -> CellChoice:
-    """What `freedom` means for a structure. Raises `DataError` if it can't be had."""
+    """Return the free strains that `freedom` means for a structure. Raises `DataError` if it is not applicable."""
     if freedom not in CELL_FREEDOMS:
         raise DataError(f"cell: '{freedom}' is not known; give one of {', '.join(CELL_FREEDOMS)}")
     what = atoms.get_chemical_formula()
@@ -96,7 +96,7 @@ def _without_vacuum(vacuum: tuple[int, ...]) -> CellChoice:
 
 
 class StrainFilter(FrechetCellFilter):
-    """ASE's filter, whose forces on the cell are projected onto the strains that are free."""
+    """`FrechetCellFilter` of ASE with the forces on the cell projected onto the free strains."""
 
     def __init__(self, atoms: Atoms, choice: CellChoice, pressure: float) -> None:
         self.choice = choice
@@ -106,7 +106,7 @@ class StrainFilter(FrechetCellFilter):
         )
 
     def get_positions(self) -> np.ndarray:
-        # SciPy warns of errors of 5e-13 in the logarithm of the strain, far below what moves a relaxation
+        # SciPy warns of errors of 5e-13 in the logarithm of the strain, which do not matter for a relaxation
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="logm result may be inaccurate")
             return super().get_positions()
@@ -119,7 +119,7 @@ class StrainFilter(FrechetCellFilter):
 
 
 def projected(tensor: np.ndarray, atoms: Atoms, choice: CellChoice) -> np.ndarray:
-    """The part of a symmetric tensor [3, 3] that does work on the strains that are free."""
+    """Project a symmetric tensor [3, 3] onto the free strains."""
     if choice.kind == "none":
         return np.zeros((3, 3))
     if choice.kind == "volume":
@@ -135,15 +135,16 @@ def projected(tensor: np.ndarray, atoms: Atoms, choice: CellChoice) -> np.ndarra
 
 
 def stress_left(atoms: Atoms, choice: CellChoice, pressure: float) -> float:
-    """max |σ + p| (eV/Å³) over the components that are free; symmetry is that of the atoms' constraints."""
+    """max |σ + p| (eV/Å³) over the free components; symmetry is enforced by the constraints of the atoms."""
     tensor = voigt_6_to_full_3x3_stress(atoms.get_stress()) + pressure * np.eye(3)
     return float(np.abs(full_3x3_to_voigt_6_stress(projected(tensor, atoms, choice))).max())
 
 
 def keep_symmetry(atoms: Atoms, tolerance: float) -> str:
-    """Let `atoms` keep the symmetry that they have within `tolerance` (Å), and return the space group's name.
+    """Add a constraint that keeps the symmetry of `atoms` within `tolerance` (Å), and return the space group.
 
-    It is that of the cell repeated along all of its vectors. Raises `DataError` if there is none to be found.
+    The space group is found for the cell repeated along all three vectors, whatever `pbc`. Raises `DataError` if no
+    symmetry is found.
     """
     what = atoms.get_chemical_formula()
     if atoms.cell.rank < 3:
@@ -159,7 +160,7 @@ def keep_symmetry(atoms: Atoms, tolerance: float) -> str:
 
 
 def space_group(atoms: Atoms, tolerance: float = 0.01) -> str:
-    """Name and number of the space group of a crystal within `tolerance` (Å); empty where there is none."""
+    """Name and number of the space group of a crystal within `tolerance` (Å); empty if there is none."""
     return _space_group(atoms, tolerance) if atoms.pbc.all() else ""
 
 

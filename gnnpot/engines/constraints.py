@@ -1,4 +1,4 @@
-"""Atoms that are held, named by a user: `Cu`, `0-15`, `z<5`, or several of them with commas.
+"""Fix atoms chosen by a selection: `Cu`, `0-15`, `z<5`, or several of these separated by commas.
 
 Example::
 
@@ -21,10 +21,10 @@ _HEIGHT = re.compile(r"([xyz])\s*([<>])\s*(-?\d+(?:\.\d*)?)")
 
 
 def hold(atoms: Atoms, selection: str) -> int:
-    """Fix the atoms of `selection`, besides those that are fixed already, and return how many it names.
+    """Fix the atoms of `selection`, in addition to those that are already fixed, and return the number selected.
 
-    Parts are an element, an index or a range of them (from 0, the end included), or a coordinate (Å) below or above a
-    value. Raises `DataError` for a part that is none of these, or that names no atom.
+    Each part of the selection is an element, an index or range of indices (from 0, end included), or a coordinate (Å)
+    below or above a value. Raises `DataError` for a part that is none of these, or that selects no atom.
     """
     chosen = np.zeros(len(atoms), dtype=bool)
     for part in (part.strip() for part in selection.split(",")):
@@ -38,9 +38,9 @@ def hold(atoms: Atoms, selection: str) -> int:
 
 
 def _without(constraint: FixConstraint, chosen: np.ndarray) -> FixConstraint | None:
-    """What a constraint holds besides the chosen atoms [N], bool; `None`: nothing.
+    """Remove the chosen atoms ([N], bool) from a constraint; `None` if no atoms are left in it.
 
-    ASE takes the degrees of freedom of an atom away once for each constraint that holds it.
+    ASE subtracts the degrees of freedom of an atom once for each constraint that it is in.
     """
     if not isinstance(constraint, IndexedConstraint) or not chosen[constraint.index].any():
         return constraint

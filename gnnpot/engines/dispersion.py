@@ -1,11 +1,11 @@
-"""Dispersion by DFT-D3, added to a potential that was trained on a functional without it.
+"""DFT-D3 dispersion correction for a potential that was trained on a functional without dispersion.
 
     calculator = with_dispersion(gnnpot.Calculator("7net-0"), functional="pbe")
     calculator.todict()["dispersion"]
 
-The energy of D3 (Grimme, Antony, Ehrlich and Krieg, J. Chem. Phys. 132, 154104 (2010)) with the damping of Becke and
-Johnson depends on the functional whose errors it corrects, and counts dispersion twice for a potential that has it in
-its data. By the package dftd3 (s-dftd3), an extra: pip install "gnnpot[dispersion]".
+The D3 energy (Grimme, Antony, Ehrlich and Krieg, J. Chem. Phys. 132, 154104 (2010)), by default with Becke-Johnson
+damping, has parameters for each functional. Potentials whose training data include dispersion must not be corrected,
+since it would be counted twice. Requires the package dftd3 (s-dftd3): pip install "gnnpot[dispersion]".
 """
 
 import re
@@ -17,12 +17,12 @@ from ase.calculators.mixing import SumCalculator
 from gnnpot.errors import ConfigError
 from gnnpot.extras import needs_extra
 
-#: in the functional of a card: dispersion is in the data
+#: matches the functional of a model card whose training data include dispersion
 _IN_FUNCTIONAL = re.compile(r"\bD[234]\b|-D[234]|VV10|vdW|MBD|\bTS\b", re.IGNORECASE)
 
 
 class DispersionCorrected(SumCalculator):
-    """A potential and D3: energy, forces and stress are the sums."""
+    """Sum of a potential and D3: energy, forces and stress."""
 
     def __init__(self, potential: BaseCalculator, dispersion: BaseCalculator, described: str) -> None:
         super().__init__([potential, dispersion])
@@ -34,7 +34,7 @@ class DispersionCorrected(SumCalculator):
         return self._name
 
     def todict(self) -> dict[str, str]:
-        """What says which potential it is, and the dispersion."""
+        """Parameters that identify the potential and the dispersion correction."""
         return self._described
 
 
@@ -45,16 +45,16 @@ def with_dispersion(
     damping: str = "d3bj",
     make: Callable[[str, str], BaseCalculator] | None = None,
 ) -> DispersionCorrected:
-    """A calculator with the energy of D3 added.
+    """Add D3 to a calculator.
 
     Args:
-        calculator: Of a potential without dispersion.
-        functional: Whose parameters D3 takes, as dftd3 names it: pbe, r2scan.
+        calculator: Calculator of a potential without dispersion.
+        functional: Functional whose D3 parameters are used, as named by dftd3: pbe, r2scan.
         damping: d3bj, d3zero, d3bjm, d3zerom or d3op.
-        make: Makes D3's calculator from damping and functional; default: `dftd3.ase.DFTD3`.
+        make: Creates the D3 calculator from damping and functional; default: `dftd3.ase.DFTD3`.
 
     Raises:
-        ConfigError: The card of the potential says that dispersion is in its functional.
+        ConfigError: According to its card, the functional of the potential includes dispersion.
         MissingExtraError: dftd3 is not installed.
     """
     card = getattr(calculator, "card", None)

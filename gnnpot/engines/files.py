@@ -1,4 +1,4 @@
-"""Files that engines write: none is overwritten unasked, and none is left half written."""
+"""Output files of engines: not overwritten unless requested, and never left half written."""
 
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -17,21 +17,21 @@ __all__ = ["last_frame", "refuse_overwrite", "refuse_same", "structure_format", 
 
 
 def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
-    """Raise `DataError` if a file may not be written; see `gnnpot.runs.guard.check_file`."""
+    """Raise `DataError` if a file must not be written; see `gnnpot.runs.guard.check_file`."""
     if path is not None:
         check_file(path, overwrite=overwrite)
 
 
 def refuse_same(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
-    """Raise `ConfigError` if two outputs, given by what they are called, are one file, or one is an input."""
+    """Raise `ConfigError` if two outputs (option name: path) are the same file, or one is an input."""
     check_distinct(outputs)
     check_not_input(outputs, inputs)
 
 
 def structure_format(path: Path, atoms: Atoms) -> str:
-    """ASE's format for the ending of `path`, or for the names POSCAR and CONTCAR; tried on `atoms`.
+    """ASE's format for the ending of `path`, or for the names POSCAR and CONTCAR, after a trial with `atoms`.
 
-    Raises `DataError` if ASE has no format with this ending, or it can't hold the structure.
+    Raises `DataError` if ASE has no format with this ending, or the format can't hold the structure.
     """
     ending = path.suffix.removeprefix(".").lower()
     if path.name in ("POSCAR", "CONTCAR"):
@@ -55,7 +55,7 @@ def structure_format(path: Path, atoms: Atoms) -> str:
 
 
 def last_frame(trajectory: Path | str | None) -> Atoms:
-    """The last structure of an ASE trajectory; raises `DataError` if there is none to be read."""
+    """Read the last structure of an ASE trajectory. Raises `DataError` if it can't be read."""
     if trajectory is None:
         raise DataError("resume: there is no trajectory to resume from; name it")
     if not Path(trajectory).is_file():

@@ -1,4 +1,4 @@
-"""Calculators without a memory: what is computed of a structure does not depend on those before.
+"""Copies of calculators without state from earlier calculations, which could affect the results.
 
 atoms.calc = fresh(calculator)
 """
@@ -9,9 +9,9 @@ from ase.calculators.calculator import BaseCalculator
 
 
 def fresh(calculator: BaseCalculator) -> BaseCalculator:
-    """A copy of any ASE calculator that remembers nothing of structures before.
+    """Copy any ASE calculator, so that later calculations on the original do not affect the copy, or the reverse.
 
-    A potential in it is shared. A calculator that can't be copied, as some of other packages, forgets by its `reset`.
+    The copy shares the potential. A calculator that can't be copied, as in some other packages, is reset instead.
     """
     potential = getattr(calculator, "potential", None)
     shared = {} if potential is None else {id(potential): potential}

@@ -1,21 +1,21 @@
-"""The heat flux of atoms in motion, for potentials whose atoms depend on neighbours of neighbours too.
+"""Heat flux of moving atoms, for potentials with any number of message-passing layers.
 
     flux = heat_flux(atoms, gnnpot.Calculator(dtype="float64"))
     flux.total / atoms.get_volume()          # eV/Å²/fs
 
-The heat flux is the rate of the barycentre of the energy. With the energies U_i of the atoms,
+The heat flux is the time derivative of the energy barycentre. With the energies U_i of the atoms,
 
     J = d/dt Σ_i r_i E_i = Σ_i E_i v_i + Σ_j W_j v_j,    E_i = ½ m_i v_i² + U_i,                                (1)
     W_j = Σ_i (r_i - r_j) ⊗ ∂U_i/∂r_j,                   Σ_j W_j = -V σ,                                        (2)
 
-where i runs over the atoms of the cell and j over all atoms and images on which U_i depends. With L layers of message
-passing these are up to L cutoffs away from i, so that (2) needs the images apart from their atoms: the derivatives are
-taken in a graph in which they are atoms of their own (`graphs.unfolded`), and added to those of their atoms then. They
-are four: of Σ_i U_i, and of the three components of Σ_i r_i U_i with fixed r_i.
+where i runs over the atoms of the cell and j over all atoms and images on which U_i depends. With L message-passing
+layers these are up to L cutoffs away from i, so (2) must distinguish images from the original atoms: derivatives are
+taken in a graph in which images are separate atoms (`graphs.unfolded`), and then added to those of the original atoms.
+Four derivatives are needed: of Σ_i U_i, and of the three components of Σ_i r_i U_i with fixed r_i.
 
-The virials of `potential` (equation 4 there), from which `stresses` of the calculator are made, have the same sum, but
-divide each edge's part equally between its two atoms. They tell where the stress is, but give no heat flux: (1) with
-them is not the rate of the energy's barycentre, not even for a pair potential with energies of its own.
+The virials of `potential` (equation 4 there), from which the calculator obtains `stresses`, have the same sum, but
+divide the contribution of each edge equally between its two atoms. They are not suitable for the heat flux: with them,
+(1) is not the time derivative of the energy barycentre, not even for a pair potential with its own atomic energies.
 
 Equation (1) follows Langer, Knoop, Carbogno, Scheffler and Rupp, Phys. Rev. B 108, L100302 (2023).
 
@@ -40,7 +40,7 @@ from gnnpot.graphs.unfolded import Unfolded, unfold
 from gnnpot.potential import Potential, forces_from_edges
 from gnnpot.torch_modes import usual_modes
 
-#: derivatives that are kept at once, in units of what a prediction takes
+#: memory for the derivatives, in units of the memory of a prediction
 _PASSES = 4
 
 
@@ -48,27 +48,27 @@ _PASSES = 4
 class HeatFlux:
     """Equation (1). Divide by the volume for a flux density."""
 
-    virial: np.ndarray  #: [3] eV Å/fs, Σ_j W_j v_j: what atoms do to each other; nearly all of it in a solid
-    convective: np.ndarray  #: [3] eV Å/fs, Σ_i E_i v_i: what atoms carry with them, element references included
+    virial: np.ndarray  #: [3] eV Å/fs, Σ_j W_j v_j: by interaction; in a solid, nearly all of the heat flux
+    convective: np.ndarray  #: [3] eV Å/fs, Σ_i E_i v_i: by motion of the atoms; E_i includes reference energies
 
     @property
     def total(self) -> np.ndarray:
-        """[3] eV Å/fs."""
+        """J, [3] eV Å/fs."""
         return self.virial + self.convective
 
 
 def heat_flux(atoms: Atoms, calculator: Calculator) -> HeatFlux:
-    """The heat flux of atoms with their velocities.
+    """Calculate the heat flux J of equation (1).
 
     Args:
-        atoms: With momenta; their centre of mass should be at rest.
-        calculator: In float64 for more than five digits.
+        atoms: Atoms with momenta; their centre of mass should be at rest.
+        calculator: Calculator of gnnpot; float64 for more than five digits.
 
     Returns:
-        Its two parts and their sum, [3] eV Å/fs each.
+        The two parts of J and their sum, [3] eV Å/fs each.
 
     Raises:
-        ConfigError, MemoryNeedError: As `flux_virials`.
+        ConfigError, MemoryNeedError: See `flux_virials`.
     """
     energies, virials = _energies_and_virials(atoms, calculator)
     velocities = atoms.get_velocities()
@@ -79,18 +79,18 @@ def heat_flux(atoms: Atoms, calculator: Calculator) -> HeatFlux:
 
 
 def flux_virials(atoms: Atoms, calculator: Calculator) -> np.ndarray:
-    """W_j of equation (2), [N, 3, 3] eV: the first index is that of the flux, the second that of the velocity.
+    """Calculate the virials W_j of equation (2).
 
     Args:
-        atoms: A molecule, or periodic along any directions.
-        calculator: Of a potential of gnnpot.
+        atoms: A molecule, or a structure that is periodic along any directions.
+        calculator: Calculator of gnnpot.
 
     Returns:
-        W_j, [N, 3, 3] eV.
+        W_j, [N, 3, 3] eV; the first Cartesian index is that of the flux, the second that of the velocity.
 
     Raises:
-        ConfigError: The calculator is not gnnpot's, or its model doesn't say how far atoms depend on each other.
-        MemoryNeedError: The atoms with their images need more memory than there is.
+        ConfigError: The calculator is not gnnpot's, or its model does not define the range of its energies (`hops`).
+        MemoryNeedError: The atoms with their images need more memory than is available.
     """
     return _energies_and_virials(atoms, calculator)[1]
 
@@ -106,7 +106,7 @@ def _energies_and_virials(atoms: Atoms, calculator: Calculator) -> tuple[np.ndar
     hops = _hops(potential)
     with usual_modes():
         graph = calculator.graph(atoms).to("cpu")
-        # remembered neighbours reach further than the potential, and each further hop starts from them
+        # the neighbour list includes the skin, which would be added to the range of each hop
         near, _ = graph.within(potential.cutoff)
         unfolded = unfold(near, hops, potential.three_body_cutoff)
         _check_memory(potential, unfolded, len(atoms))
@@ -114,7 +114,7 @@ def _energies_and_virials(atoms: Atoms, calculator: Calculator) -> tuple[np.ndar
 
 
 def _hops(potential: Potential) -> int:
-    """How many edges away the atoms are on which an atom's energy depends."""
+    """Largest number of edges between an atom and those that its energy depends on."""
     found = 1
     for model in (potential.model, *potential.terms):
         if model.hops is None:
@@ -143,7 +143,7 @@ def _derivatives(potential: Potential, unfolded: Unfolded, atoms: int) -> tuple[
         energies = prediction.energies[:atoms]
         sums = [energies.sum(), *(places[:atoms].T @ energies)]
         slopes = [_position_gradient(total, vectors, graph) for total in sums]
-    # [M, 3, 3]: of the barycentre with fixed places, less the place of what is differentiated with respect to
+    # [M, 3, 3]: Σ_i (r_i - r_j) ⊗ ∂U_i/∂r_j, as the derivative of Σ_i r_i U_i with fixed r_i, less r_j ⊗ Σ_i ∂U_i/∂r_j
     parts = torch.stack(slopes[1:], dim=1) - places[:, :, None] * slopes[0][:, None, :]
     owner = torch.as_tensor(unfolded.owner, device=parts.device)
     virials = parts.new_zeros(atoms, 3, 3).index_add(0, owner, parts)

@@ -1,15 +1,16 @@
-"""Second derivatives of the energy with respect to the positions, exact, without displacements.
+"""Hessian of the energy with respect to the positions, by automatic differentiation instead of displacements.
 
     products = hessian_vector_products(atoms, calculator, directions)      # [K, N, 3], eV/Å²
     matrix = hessian(atoms, calculator)                                    # [N, 3, N, 3], eV/Å²
-    VibrationsData(atoms, matrix).get_energies()                           # of ase.vibrations
+    VibrationsData(atoms, matrix).get_energies()                           # from ase.vibrations
 
-With the forces as a function of the positions x, the product of the Hessian H and a direction d is
+The product of the Hessian H and a direction d is, with the positions x,
 
     H d = ∇_x (∇_x E · d),                                                                                      (1)
 
-one reverse differentiation of the reference form's gradient, which is calculated once for all directions. A periodic
-structure's Hessian is that of equal displacements of all images: force constants at Γ of its cell.
+one reverse-mode derivative of the gradient. The gradient is calculated once for all directions, by the reference
+implementation of the model. In a periodic structure, all images of an atom are displaced equally: the Hessian contains
+the force constants at Γ of its cell.
 """
 
 from collections.abc import Iterator
@@ -27,19 +28,19 @@ from gnnpot.torch_modes import usual_modes
 
 
 def hessian(atoms: Atoms, calculator: Calculator, *, progress: Progress = no_progress) -> np.ndarray:
-    """H of all atoms, [N, 3, N, 3] eV/Å²: symmetric up to rounding, with rows that add up to zero.
+    """Calculate the Hessian H of all atoms.
 
     Args:
-        atoms: A molecule or a crystal; constraints are not looked at.
-        calculator: Of a potential of gnnpot; in float64 for more than five digits.
-        progress: Takes the rows that are done.
+        atoms: A molecule or a crystal; constraints are ignored.
+        calculator: Calculator of gnnpot; float64 for more than five digits.
+        progress: Called with the number of rows done.
 
     Returns:
-        H, [N, 3, N, 3] eV/Å².
+        H, [N, 3, N, 3] eV/Å²: symmetric up to rounding, with rows that sum to zero.
 
     Raises:
         ConfigError: The calculator is not gnnpot's.
-        DataError, MemoryNeedError, UnknownElementError: As the calculator raises them.
+        DataError, MemoryNeedError, UnknownElementError: See `Calculator`.
     """
     directions = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
     rows: list[np.ndarray] = []
@@ -51,19 +52,19 @@ def hessian(atoms: Atoms, calculator: Calculator, *, progress: Progress = no_pro
 
 
 def hessian_vector_products(atoms: Atoms, calculator: Calculator, directions: np.ndarray) -> np.ndarray:
-    """H d of equation (1) for K directions, [K, N, 3] eV/Å², or for one, [N, 3].
+    """Calculate the products H d of equation (1) for one or more directions d.
 
     Args:
-        atoms: A molecule or a crystal; constraints are not looked at.
-        calculator: Of a potential of gnnpot; in float64 for more than five digits.
-        directions: [K, N, 3] or [N, 3], of any unit, which the product has besides.
+        atoms: A molecule or a crystal; constraints are ignored.
+        calculator: Calculator of gnnpot; float64 for more than five digits.
+        directions: One direction [N, 3], or K directions [K, N, 3], in any unit.
 
     Returns:
-        H d, of the shape of `directions`; eV/Å² times their unit.
+        H d, with the shape of `directions`, in eV/Å² times their unit.
 
     Raises:
-        ConfigError: The calculator is not gnnpot's, or the directions have another shape.
-        DataError, MemoryNeedError, UnknownElementError: As the calculator raises them.
+        ConfigError: The calculator is not gnnpot's, or `directions` has another shape.
+        DataError, MemoryNeedError, UnknownElementError: See `Calculator`.
     """
     directions = np.asarray(directions, dtype=np.float64)
     if directions.ndim not in (2, 3) or directions.shape[-2:] != (len(atoms), 3):
@@ -77,7 +78,7 @@ def hessian_vector_products(atoms: Atoms, calculator: Calculator, directions: np
 
 
 def _products(atoms: Atoms, calculator: Calculator, directions: np.ndarray) -> Iterator[np.ndarray]:
-    """H d of each direction, [N, 3]."""
+    """Yield H d for each direction, [N, 3]."""
     if not isinstance(calculator, Calculator):
         raise ConfigError(
             f"Hessian: {type(calculator).__name__} can't be differentiated; give a gnnpot.Calculator, or take finite "
@@ -95,7 +96,7 @@ def _products(atoms: Atoms, calculator: Calculator, directions: np.ndarray) -> I
 
 
 def _gradient(atoms: Atoms, calculator: Calculator) -> tuple[Tensor, Tensor]:
-    """Displacements [N, 3], and ∇E [N, 3] as a function of them."""
+    """Return displacements [N, 3], and ∇E [N, 3] as a differentiable function of them."""
     potential = _twice_differentiable(calculator.potential)
     graph = calculator.graph(atoms)
     centre, neighbor = graph.edge_index
@@ -110,7 +111,7 @@ def _gradient(atoms: Atoms, calculator: Calculator) -> tuple[Tensor, Tensor]:
 
 
 def _twice_differentiable(potential: Potential) -> Potential:
-    """The potential with those forms of its models that have second derivatives."""
+    """The potential with the implementations of its models that can be differentiated twice."""
     terms = [term.twice_differentiable() for term in potential.terms]
     return (
         Potential(potential.model.twice_differentiable(), potential.references, float(potential.energy_scale), terms)

@@ -1,27 +1,27 @@
-"""ASE's integrators, with the degrees of freedom that the run has, and their state as numbers for an exact resume.
+"""ASE's integrators with corrected numbers of degrees of freedom, and their state for an exact resume.
 
     integrator = make_integrator(atoms, config, rng, freedom)
     integrator.step(); integrator.conserved_energy(); state = integrator.state()
 
 | ensemble            | integrator                                              | degrees of freedom f             |
 |---------------------|---------------------------------------------------------|----------------------------------|
-| `nve`               | velocity Verlet                                         | 3N - 3; without periodicity less |
-|                     |                                                         | 3 (2 for a line)                 |
-| `bussi`             | stochastic velocity rescaling and velocity Verlet [1]   | the same                         |
-| `nose-hoover`       | Nosé-Hoover chains of three [2]                         | the same                         |
+| `nve`               | velocity Verlet                                         | periodic: 3N - 3; molecules:     |
+|                     |                                                         | 3N - 6 (3N - 5 if linear)        |
+| `bussi`             | stochastic velocity rescaling and velocity Verlet [1]   | as `nve`                         |
+| `nose-hoover`       | Nosé-Hoover chains of length three [2]                  | as `nve`                         |
 | `npt-isotropic`     | Martyna, Tobias & Klein, volume only [3]                | 3N - 3                           |
-| `npt-full`          | Martyna, Tobias & Klein, the six components of the cell | 3N - 3                           |
+| `npt-full`          | Martyna, Tobias & Klein, six components of the cell [3] | 3N - 3                           |
 | `langevin`          | Langevin [4]                                            | 3N                               |
-| `npt-langevin`      | Langevin and a barostat with noise, volume only [5]     | 3N                               |
-| `npt-langevin-full` | the same, the six components of the cell                | 3N                               |
+| `npt-langevin`      | Langevin and a stochastic barostat, volume only [5]     | 3N                               |
+| `npt-langevin-full` | the same, six components of the cell [5]                | 3N                               |
 
-Constraints take their degrees of freedom, and the conservation of drift and rotation, away.
+With constraints, f is 3N less the constrained degrees of freedom only: drift and rotation are not conserved.
 
 [1] Bussi, Donadio & Parrinello 2007. [2] Martyna, Klein & Tuckerman 1992. [3] Martyna, Tobias & Klein 1994.
 [4] Vanden-Eijnden & Ciccotti 2006, eq. 23. [5] Quigley & Probert 2004; Leimkuhler & Matthews 2013.
 
-ASE's chains count 3N degrees of freedom for the atoms and nine for the cell, of which 3N - 3 and six can move: that
-would heat 8 atoms by a seventh, and the cell by half. The counts are set here.
+ASE's Nosé-Hoover chains assume 3N degrees of freedom for the atoms and nine for the cell, although only 3N - 3 and six
+can move: temperatures would be too high by 1/7 for 8 atoms, and by 1/2 for the cell. The numbers are corrected here.
 """
 
 from typing import Any
@@ -44,14 +44,14 @@ _CELL_FREEDOM = 6
 
 
 class Integrator:
-    """Velocity Verlet; the base of the others."""
+    """Velocity Verlet; base class of the other integrators."""
 
-    #: what of ASE's object changes from step to step, besides the atoms
+    #: attributes of ASE's object that change from step to step, besides the atoms
     changing: tuple[str, ...] = ()
 
     def __init__(self, atoms: Atoms, config: MDConfig, rng: np.random.Generator, freedom: int) -> None:
         self.atoms, self.config, self.rng, self.freedom = atoms, config, rng, freedom
-        #: ASE's object, whose classes have no types
+        #: ASE's object; its classes have no type annotations
         self.dynamics: Any = self._make(config.timestep * FEMTOSECOND)
 
     def _make(self, timestep: float) -> Any:
@@ -62,18 +62,18 @@ class Integrator:
         self.dynamics.step()
 
     def set_temperature(self, temperature: float) -> None:
-        """Change the thermostat's temperature (K)."""
+        """Set the temperature of the thermostat (K)."""
 
     def conserved_energy(self, total: float) -> float:
-        """What is conserved (eV), of the total energy `total` of now."""
+        """Conserved energy (eV), given the current total energy `total`."""
         return total
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs besides the atoms, as JSON without rounding."""
+        """State that a resume needs besides the atoms, as JSON values without rounding."""
         return {name: _listed(_find(self.dynamics, name)) for name in self.changing}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`."""
+        """Set the state to a result of `state`."""
         for name in self.changing:
             *path, last = name.split(".")
             value = state[name]
@@ -110,7 +110,7 @@ class _Langevin(Integrator):
 
 
 class _HeldNoseHoover(NoseHooverChainNVT):
-    """ASE's chains ask for forces without constraints, so that fixed atoms would gain momenta."""
+    """Nosé-Hoover chains with constrained forces; with ASE's unconstrained forces, fixed atoms would gain momenta."""
 
     def _get_forces(self) -> np.ndarray:
         self._update_atoms()
@@ -129,7 +129,7 @@ class _NoseHoover(Integrator):
         return dynamics
 
     def _count(self, dynamics: Any) -> None:
-        """Let the chain know f; ASE's object has f/3 as the number of atoms."""
+        """Set f of the chain; ASE's object stores f/3 as the number of atoms."""
         thermostat = dynamics._thermostat
         thermostat._num_atoms_global = self.freedom / 3
         thermostat._Q[0] = self.freedom * thermostat._kT * thermostat._tdamp**2
@@ -142,7 +142,7 @@ class _NoseHoover(Integrator):
 
 
 class _ConstantPressure(_NoseHoover):
-    """What both forms of Martyna, Tobias & Klein's share."""
+    """Base class of both Martyna-Tobias-Klein integrators."""
 
     kind: Any  #: ASE's class
 
@@ -157,7 +157,7 @@ class _ConstantPressure(_NoseHoover):
             pdamp=config.taup * FEMTOSECOND,
         )
         self._count(dynamics)
-        # it is in the terms of f in the equations of the momenta
+        # the equations of motion of the momenta contain f, too
         dynamics._num_atoms_global = self.freedom / 3
         return dynamics
 
@@ -196,10 +196,10 @@ class _Full(_ConstantPressure):
 
 
 class _LangevinCell(LangevinBAOAB):
-    """ASE's integrator for all components of the cell, with two things mended.
+    """ASE's integrator for all components of the cell, with one correction and one faster method.
 
-    The friction of the atoms by the moving cell is p + tr(p)/f times the unit matrix; ASE adds tr(p)/f to all nine
-    elements. Exponentials of symmetric matrices are had from their eigenvectors, 50 times faster than in general.
+    The friction on the atoms from the moving cell is p + tr(p)/f times the unit matrix; ASE adds tr(p)/f to all nine
+    elements. Exponentials of symmetric matrices are calculated by diagonalisation, 50 times faster than in general.
     """
 
     def _barostat_BAOAB_OU_gamma_mod(self) -> np.ndarray:
@@ -223,14 +223,14 @@ def _exponential(matrix: np.ndarray) -> np.ndarray:
 
 
 class _LangevinPressure(Integrator):
-    # its force on the cell is that of the momenta half a step ago, which the atoms do not tell
+    # the force on the cell depends on the momenta half a step ago, which the atoms do not store
     changing = ("p_eps", "force_eps")
 
     def _make(self, timestep: float) -> Any:
         config = self.config
         isotropic = config.ensemble == "npt-langevin"
         taup = config.taup * FEMTOSECOND
-        # W of Martyna, Tobias & Klein 1994, eq. 2.9 and 2.23; for the cell, per component
+        # W of Martyna, Tobias & Klein 1994, eq. 2.9 (volume) and 2.23 (components of the cell)
         mass = (self.freedom + 3) * BOLTZMANN * config.temperature * taup**2 / (1 if isotropic else 3)
         kind = LangevinBAOAB if isotropic else _LangevinCell
         return kind(
@@ -262,17 +262,14 @@ _INTEGRATORS: dict[str, type[Integrator]] = {
 
 
 def make_integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator, freedom: int) -> Integrator:
-    """The integrator of `config.ensemble` for `atoms`, which have velocities and a calculator.
-
-    Raises `ConfigError` for constraints or a cell that the ensemble can't treat.
-    """
+    """Create the integrator of `config.ensemble` for `atoms`, which have velocities and a calculator."""
     integrator = _INTEGRATORS[config.ensemble](atoms, config, rng, freedom)
     integrator.set_temperature(config.temperature)
     return integrator
 
 
 def check_ensemble(atoms: Atoms, config: MDConfig) -> None:
-    """Raise `ConfigError` for constraints or a cell that the ensemble can't treat."""
+    """Raise `ConfigError` if the ensemble does not support the constraints, cell or calculator of `atoms`."""
     what = atoms.get_chemical_formula()
     for constraint in atoms.constraints:
         try:
@@ -298,11 +295,11 @@ def check_ensemble(atoms: Atoms, config: MDConfig) -> None:
         if config.ensemble in ("npt-langevin", "npt-langevin-full") and config.temperature == 0:
             raise ConfigError("temperature: 0 K gives the barostat no mass; give a temperature above 0")
     elif config.ensemble == "nose-hoover" and any(not isinstance(c, FixAtoms) for c in atoms.constraints):
-        raise ConfigError(f"{what}: 'nose-hoover' knows fixed atoms, and no other constraint; choose 'bussi'")
+        raise ConfigError(f"{what}: 'nose-hoover' supports no constraints except fixed atoms; choose 'bussi'")
 
 
 def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
-    """f of the table above."""
+    """Number of degrees of freedom f, as in the table above."""
     freedom = int(atoms.get_number_of_degrees_of_freedom())
     if ensemble in LANGEVIN or atoms.constraints:
         return freedom
@@ -320,5 +317,5 @@ def _find(thing: Any, path: str) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """Arrays as lists; Python writes a float's shortest form that reads back to the same float."""
+    """Convert arrays to lists; JSON then holds the shortest decimal form that reads back as the same float."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

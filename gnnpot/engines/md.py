@@ -1,17 +1,18 @@
-"""Molecular dynamics at constant energy, temperature or pressure, to be killed at any time and resumed exactly.
+"""Molecular dynamics at constant energy, temperature or pressure; runs can be killed at any time and resumed exactly.
 
     config = MDConfig(ensemble="npt-isotropic", temperature=600, pressure=1.0, steps=10_000)
     result = run_md(atoms, calculator, config, trajectory="run.traj", log="run.log")
 
-`engines.integrators` has the ensembles, their equations and degrees of freedom f; T = 2 E_kin / (f k_B).
+The ensembles, their integrators and numbers of degrees of freedom f are listed in `engines.integrators`. The
+temperature is T = 2 E_kin / (f k_B).
 
-Starting velocities are random numbers of Maxwell's and Boltzmann's distribution, freed of drift and rotation, and
-scaled to the temperature exactly. Every random number comes from one generator, seeded by `seed`.
+Initial velocities are drawn from the Maxwell-Boltzmann distribution; drift and rotation are removed, and velocities are
+scaled to exactly the temperature. All random numbers come from one generator with the seed `seed`.
 
-The format of the trajectory goes by its ending (`engines.trajectories`). It holds, or has beside it, the whole state of
-the run as numbers without rounding, which is saved by wall time, between frames too: `resume` continues from there with
-the same numbers as a run that was never interrupted, and refuses another potential, structure or seed. A run that was
-killed before its first frame begins again. The memory that a run takes does not grow with its length.
+The file name extension sets the format of the trajectory (`engines.trajectories`). The full state of the run is saved
+without rounding, in the trajectory or in a file beside it, at intervals of wall time also between frames. `resume`
+continues from this state and gives the same numbers as an uninterrupted run; a different potential, structure or seed
+is an error. A run that was killed before its first frame is started again. Memory does not grow with run length.
 """
 
 import logging
@@ -51,26 +52,26 @@ __all__ = ["MDConfig", "MDResult", "MDSample", "degrees_of_freedom", "random_vel
 
 logger = logging.getLogger(__name__)
 
-#: eV per atom that the total energy may wander in `nve` before the run is stopped
+#: eV per atom, change of the total energy in `nve` above which the run is stopped
 _MAX_ENERGY_CHANGE = 0.5
-#: of what a state holds
+#: format version of the state
 _VERSION = 2
 
 
 @dataclass(slots=True)
 class _MDRun:
-    """A run under way: what its parts share."""
+    """State of a run in progress."""
 
     atoms: Atoms
     config: MDConfig
     integrator: Integrator
-    structure: str  #: digest of what it began with
+    structure: str  #: digest of the initial structure
     averages: Averages = field(default_factory=Averages)
     step: int = 0
-    framed: bool = True  #: whether a frame has been written of this step
+    framed: bool = True  #: whether a frame has been written for this step
 
     def sample(self, with_pressure: bool = False) -> MDSample:
-        """Now in numbers. Where the cell changes, the pressure costs a stress."""
+        """Sample the current step. The pressure (variable cells only) is optional, since it needs the stress."""
         kinetic, potential = self.atoms.get_kinetic_energy(), self.atoms.get_potential_energy()
         volume = pressure = None
         if self.config.changes_cell:
@@ -89,7 +90,7 @@ class _MDRun:
         )
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs besides positions, momenta and cell, as JSON."""
+        """State that a resume needs besides positions, momenta and cell, as JSON values."""
         return {
             "version": _VERSION,
             "step": self.step,
@@ -106,14 +107,14 @@ class _MDRun:
 
 @dataclass(slots=True)
 class _Outputs:
-    """What a run writes."""
+    """Output files of a run."""
 
     run: _MDRun
     frames: TrajectoryWriter | None
     lines: LogFile | None
 
     def record(self, sample: MDSample) -> None:
-        """Write a frame, and a line of the log."""
+        """Write a frame and a log line."""
         self.run.framed = True
         if self.frames is not None:
             self.frames.write(self.run.atoms, self.run.state())
@@ -121,7 +122,7 @@ class _Outputs:
             self.lines.write(sample)
 
     def pass_over(self) -> None:
-        """Write no frame of this step; its state if that is due."""
+        """Skip the frame of this step, but save the state if it is due."""
         self.run.framed = False
         if self.frames is not None and self.frames.state_due:
             self.frames.save_state(self.run.atoms, self.run.state())
@@ -141,23 +142,23 @@ def run_md(
     """Run to step `config.steps`, from a copy of `atoms` or, with `resume`, from the last state of `trajectory`.
 
     Args:
-        atoms: where the run begins; its constraints hold.
-        calculator: of the energy, the forces and, for a constant pressure, the stress.
-        config: options; by default `MDConfig()`.
-        trajectory: where frames are written, every `config.interval` steps and at the last; the ending is the format.
-        log: where the same samples are written as a table.
-        resume: continue both files; steps after the last state, which is saved every 20 s, are done again. The same
-            as a new run if there is no trajectory yet.
-        overwrite: replace files that exist, once the new ones have their first frame.
-        progress: called with each step's sample.
+        atoms: Initial structure; its constraints are applied.
+        calculator: Calculator of energy, forces and, at constant pressure, stress.
+        config: Options; default: `MDConfig()`.
+        trajectory: File for frames, every `config.interval` steps and at the last; its extension sets the format.
+        log: File for a table of samples at the same steps.
+        resume: Continue both files; steps after the last saved state (every 20 s) are repeated. Starts a new run if
+            there is no trajectory.
+        overwrite: Replace existing files, as soon as the first frame of the new run is written.
+        progress: Called with the sample of each step.
 
     Returns:
-        The last state, and means.
+        The last state, and averages.
 
     Raises:
-        SimulationError: if the run explodes; the files hold it up to there.
-        ConfigError: for an ensemble that the structure can't have, or a resume of another run.
-        DataError: for files that exist, or can't be written or read.
+        SimulationError: The run explodes; the files contain the steps before.
+        ConfigError: The structure is not suitable for the ensemble, or the run to resume differs from this one.
+        DataError: Files exist already, or can't be written or read.
     """
     atoms, config = as_checked_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
@@ -185,7 +186,7 @@ def run_md(
 def _check_outputs(
     trajectory: Path | None, log: Path | None, elements: tuple[str, ...], resume: bool, overwrite: bool
 ) -> bool:
-    """Whether there is a run to resume; raises errors for outputs that can't be, before any work."""
+    """Return whether there is a run to resume; invalid outputs raise errors before any work is done."""
     refuse_same({"trajectory": trajectory, "log": log})
     if trajectory is None and resume:
         raise DataError("resume: there is no trajectory to resume from; name it")
@@ -205,7 +206,7 @@ def _advance(run: _MDRun, outputs: _Outputs, report: Callable[[MDSample], None])
     first = run.step
     reference = run.sample()
     if not run.framed and (run.step % config.interval == 0 or run.step >= config.steps):
-        # a resume with other steps or another interval than before
+        # a resume with different `steps` or `interval`
         outputs.record(run.sample(with_pressure=True))
     if run.step == 0 and config.equilibration == 0:
         run.averages = Averages()
@@ -272,9 +273,9 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _MDRu
 
 
 def _keep_velocities(atoms: Atoms, config: MDConfig) -> None:
-    """Check velocities that are kept; a drift is removed where the thermostat would keep it for ever."""
+    """Check the initial velocities; drift is removed if the thermostat would not dissipate it."""
     if atoms.constraints:
-        # atoms that were free before and are held now stand still
+        # set_momenta applies the constraints
         atoms.set_momenta(atoms.get_momenta())
     if config.ensemble == "nve" or config.ensemble in LANGEVIN:
         return
@@ -311,10 +312,10 @@ def _resumed(
 def _from_first_version(
     trajectory: Path, start: Atoms, last: Atoms, state: dict[str, Any], config: MDConfig
 ) -> dict[str, Any]:
-    """The state that `_MDRun.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
+    """Convert the state of a run of gnnpot 0.1.0, with its `last` frame, to that of `_MDRun.state`.
 
-    Its frames hold energies and forces, and the first one the structure that it began with. Settings that were not kept
-    are those of `config`; the means begin anew.
+    Frames of 0.1.0 contain energies and forces, and the first frame is the initial structure. Settings that were not
+    saved are taken from `config`; averages are restarted.
     """
     structure = structure_identity(start, config.keep_velocities)
     first = next(iread(trajectory, index=0, do_not_split_by_at_sign=True))
@@ -334,7 +335,7 @@ def _from_first_version(
 
 
 def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConfig) -> None:
-    """Raise an error if the run had other settings or began with another structure."""
+    """Raise an error if the run had different settings or another initial structure."""
     if state.get("version") != _VERSION:
         raise DataError(f"{trajectory}: was written by another version of gnnpot; start without resuming")
     wanted, before = config.decisive(), state["settings"]
@@ -346,7 +347,7 @@ def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConf
 
 
 def random_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, freedom: int) -> None:
-    """Set random velocities of `temperature` K, without drift and, without periodicity, without rotation."""
+    """Set random velocities at `temperature` (K), without drift and, for non-periodic structures, rotation."""
     thermalize_momenta(atoms, temperature, rng=rng)
     if not atoms.constraints and len(atoms) > 1:
         _stop_drift(atoms)
@@ -358,7 +359,7 @@ def random_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator
 def _stop_drift(atoms: Atoms) -> None:
     Stationary(atoms, preserve_temperature=False)
     if not atoms.pbc.any():
-        # a linear molecule has an axis without inertia, which ASE divides by before it leaves it out
+        # for a linear molecule, ASE divides by a moment of inertia of zero, and ignores the result
         with np.errstate(invalid="ignore"):
             ZeroRotation(atoms, preserve_temperature=False)
 
@@ -378,6 +379,6 @@ def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
         problem = f"the total energy has changed by {change:.2f} eV/atom, which it must not; take a shorter timestep"
     else:
         return
-    # only here: a formula takes longer than the integrator
+    # only in case of an error: finding the formula takes longer than the integrator
     where = f"molecular dynamics of {run.atoms.get_chemical_formula()}, step {sample.step}"
     raise SimulationError(f"{where}: {problem}")

@@ -20,10 +20,10 @@ Ensemble = Literal[
 ENSEMBLES: tuple[str, ...] = get_args(Ensemble)
 #: ensembles in which the cell changes
 CONSTANT_PRESSURE = frozenset(name for name in ENSEMBLES if name.startswith("npt"))
-#: ensembles whose random forces change the total momentum, and that conserve no energy
+#: ensembles with random forces, which conserve neither the total momentum nor an energy
 LANGEVIN = frozenset(name for name in ENSEMBLES if "langevin" in name)
 
-#: the options besides `timestep` and `seed` that decide where a run goes, for each ensemble
+#: options on which the trajectory depends for each ensemble, besides `timestep`, `seed` and `keep_velocities`
 _DECISIVE: dict[str, tuple[str, ...]] = {
     "nve": ("temperature",),
     "bussi": ("temperature", "taut"),
@@ -40,22 +40,22 @@ _DECISIVE: dict[str, tuple[str, ...]] = {
 class MDConfig:
     """Options of `run_md`."""
 
-    ensemble: Ensemble = "bussi"  #: `nve` has no thermostat; `npt-…` are of constant pressure, `…-full` of any shape
-    temperature: Annotated[float, NOT_NEGATIVE] = 300.0  #: K, of the thermostat and of the starting velocities
-    #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
+    ensemble: Ensemble = "bussi"  #: `nve`: no thermostat; `npt-…`: constant pressure, `…-full` with variable cell shape
+    temperature: Annotated[float, NOT_NEGATIVE] = 300.0  #: K, of the thermostat and the initial velocities
+    #: K, final temperature of a linear ramp over `steps`; empty: constant temperature
     temperature_end: Annotated[float | None, NOT_NEGATIVE] = None
-    pressure: float = 0.0  #: GPa, of the ensembles `npt-…`
+    pressure: float = 0.0  #: GPa, for the ensembles `npt-…`
     timestep: Annotated[float, TIMESTEP] = 1.0  #: fs
-    steps: Annotated[int, STEPS] = 1000  #: in all, those before a resume included
-    taut: Annotated[float, POSITIVE] = 100.0  #: fs, time constant of the thermostats `bussi` and of Nosé-Hoover chains
+    steps: Annotated[int, STEPS] = 1000  #: total number of steps, including those before a resume
+    taut: Annotated[float, POSITIVE] = 100.0  #: fs, time constant of the thermostats `bussi` and Nosé-Hoover chains
     taup: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the barostats
-    friction: Annotated[float, POSITIVE] = 0.01  #: 1/fs, of `langevin` and `npt-langevin…`
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the starting velocities and of the thermostat
-    keep_velocities: bool = False  #: start with the velocities that the atoms have
-    equilibration: Annotated[int, WHOLE_FROM_0] = 0  #: steps at the start that the means leave out
+    friction: Annotated[float, POSITIVE] = 0.01  #: 1/fs, friction coefficient for `langevin` and `npt-langevin…`
+    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed of the initial velocities and the thermostat
+    keep_velocities: bool = False  #: start from the velocities of the given structure
+    equilibration: Annotated[int, WHOLE_FROM_0] = 0  #: initial steps left out of the averages
     interval: Annotated[int, WHOLE_FROM_1] = 10  #: steps between frames and log lines
-    elements: tuple[str, ...] = ()  #: whose positions a `.zarr` trajectory holds; empty: all
-    max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K; a run that gets hotter is stopped
+    elements: tuple[str, ...] = ()  #: elements whose positions a `.zarr` trajectory holds; empty: all
+    max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K, temperature above which a run is stopped
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,13 +75,13 @@ class MDConfig:
         return self.ensemble in CONSTANT_PRESSURE
 
     def target(self, step: int) -> float:
-        """The thermostat's temperature (K) of step `step`."""
+        """Temperature of the thermostat (K) at step `step`."""
         if self.temperature_end is None:
             return self.temperature
         return self.temperature + (self.temperature_end - self.temperature) * min(step / max(self.steps, 1), 1.0)
 
     def decisive(self) -> dict[str, object]:
-        """The options that decide where the run goes: a resume must share them."""
+        """Options on which the trajectory depends; a resumed run must have the same."""
         names = ["ensemble", "timestep", "seed", "keep_velocities", *_DECISIVE[self.ensemble]]
         if self.temperature_end is not None:
             # the ramp spans all steps
@@ -91,29 +91,29 @@ class MDConfig:
 
 @dataclass(frozen=True, slots=True)
 class MDSample:
-    """One step in numbers."""
+    """Energies, temperature and, at constant pressure, volume and pressure at one step."""
 
     step: int
     time: float  #: fs
     temperature: float  #: K
     potential: float  #: eV
     kinetic: float  #: eV
-    conserved: float  #: eV, what the ensemble's equations of motion conserve; the total energy for Langevin's
-    volume: float | None = None  #: Å³, of the ensembles `npt-…`
-    pressure: float | None = None  #: GPa, with the kinetic part; only where a log line is written
+    conserved: float  #: eV, conserved energy of the ensemble; for Langevin dynamics, the total energy
+    volume: float | None = None  #: Å³, for the ensembles `npt-…`
+    pressure: float | None = None  #: GPa, including the kinetic part; only at steps with a log line
 
 
 @dataclass(frozen=True, slots=True)
 class MDResult:
-    """What a run came to; means are over all steps after `MDConfig.equilibration`, those before a resume included."""
+    """Result of a run; means are over all steps after `MDConfig.equilibration`, including those before a resume."""
 
     atoms: Atoms  #: the last state, with velocities
-    steps: int  #: of the whole run
-    time: float  #: fs, of the whole run
-    averaged: int  #: steps that the means are over
+    steps: int  #: number of steps of the whole run
+    time: float  #: fs, simulated time of the whole run
+    averaged: int  #: number of steps in the means
     temperature: float  #: K, mean
     potential_energy: float  #: eV, mean
-    volume: float | None  #: Å³, mean; None where the cell is fixed
-    energy_drift: float  #: eV per atom and ps, slope of the conserved energy; NaN for Langevin's and for ramps
+    volume: float | None  #: Å³, mean; None for a fixed cell
+    energy_drift: float  #: eV per atom and ps, slope of the conserved energy; NaN for Langevin dynamics and ramps
     seconds: float  #: wall time of this call
     microseconds_per_atom_step: float

@@ -1,4 +1,4 @@
-"""The log of a run of molecular dynamics: a table, one line for each sample that is written."""
+"""Log of a molecular dynamics run: a table with one line for each sample."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +13,10 @@ _CELL_COLUMNS = "  volume/A^3  pressure/GPa"
 
 
 class LogFile:
-    """A table of samples, one a line, complete after every line.
+    """Table of samples, one on each line; the file is flushed after each line.
 
-    With `resume_from` the table is continued after that sample: lines of later steps, which will be done again, go; the
-    sample's own line is written if it is one of a frame (`framed`) and the run ended before it was.
+    With `resume_from`, the table is continued after that sample: lines of later steps, which are repeated, are removed.
+    The line of the sample itself is added if it is missing and the sample belongs to a frame (`framed`).
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class LogFile:
         header = _COLUMNS + (_CELL_COLUMNS if cell else "")
         lines, last = [header], -1
         if resume_from is not None and path.is_file():
-            # what follows the last line break was cut off when the run ended
+            # the text after the last line break is an incomplete line
             complete = path.read_text(encoding="utf-8").split("\n")[:-1]
             for line in complete:
                 if not line.startswith("#") and _step(line, path) <= resume_from.step:
@@ -42,7 +42,7 @@ class LogFile:
             self.write(resume_from)
 
     def write(self, s: MDSample) -> None:
-        """Append a line."""
+        """Append the line of a sample."""
         line = f"{s.step:8d} {s.time:12.3f} {s.temperature:10.3f} {s.potential:18.8f} {s.kinetic:14.8f}"
         line += f" {s.conserved:18.8f}"
         if s.volume is not None:
@@ -66,7 +66,7 @@ class LogFile:
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file is a log of gnnpot, or the empty beginning of one."""
+    """Whether a file is a log of gnnpot, possibly with an incomplete header."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Energies, forces and stresses of many structures, in batches.
+"""Prediction of energies, forces and stresses of many structures, in batches.
 
 Example::
 
@@ -37,26 +37,26 @@ def predict(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> Iterator[Atoms]:
-    """Copies of structures with what a potential predicts for them, in their order.
+    """Predict energies, forces and stresses of structures.
 
     Args:
-        structures: ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`; a stream is read batch by batch.
-        model: A `Potential`, or what `gnnpot.load` takes; the default potential if it is left out.
-        stress: Predict stresses too, of structures whose cell has a volume.
-        max_atoms: Largest number of atoms in a batch; a larger structure is a batch by itself.
-        device: Where to calculate; the potential's own if it is left out.
-        dtype: Precision of the potential; its own if it is left out.
+        structures: ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`; an iterator is read batch by batch.
+        model: A `Potential`, or an argument of `gnnpot.load`; default: the default potential.
+        stress: Also predict stresses, for structures whose cell has a volume.
+        max_atoms: Largest number of atoms in a batch; a larger structure is a batch of its own.
+        device: Device of the calculation; default: the device of the potential.
+        dtype: Precision of the calculation; default: the precision of the potential.
 
     Returns:
-        An iterator of `Atoms` with a calculator that holds `energy` (eV), `energies` (eV), `forces` (eV/Å), `stress`
-        (eV/Å³, Voigt xx yy zz yz xz xy, positive under tension) and, if the potential predicts them, `magmoms` (µB).
-        `info`, arrays and constraints are those of the given structure.
+        An iterator over copies of the structures, in their order. The calculator of each copy holds `energy` (eV),
+        `energies` (eV), `forces` (eV/Å), `stress` (eV/Å³, Voigt xx yy zz yz xz xy, positive under tension) and, if the
+        potential predicts them, `magmoms` (µB). `info`, arrays and constraints are copied from the structure.
 
     Raises:
-        ConfigError: `max_atoms` is not positive, `device` can't be used here, or `dtype` is no precision of models.
-        UnknownElementError: A structure has an element that the potential has not seen.
-        MemoryNeedError: A structure needs more memory than there is.
-        DataError: An object is no structure, or its atoms can't be as they are.
+        ConfigError: `max_atoms` is not positive, `device` is not available, or `dtype` is not supported.
+        UnknownElementError: The potential has not been trained on an element of a structure.
+        MemoryNeedError: A structure needs more memory than is available.
+        DataError: An object is not a structure, or a structure is invalid.
     """
     if max_atoms < 1:
         raise ConfigError(f"max_atoms: {max_atoms} is below 1")
@@ -71,25 +71,25 @@ def predict(
 
 
 def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_atoms: int = 512) -> np.ndarray:
-    """Energies of structures by any ASE calculator; gnnpot's calculates them in batches, the others one by one.
+    """Calculate the energies of structures with an ASE calculator: gnnpot's in batches, others one by one.
 
     Args:
-        structures: Structures; they and their calculators are unchanged.
-        calculator: What calculates the energies.
-        max_atoms: Largest number of atoms in a batch; a larger structure is a batch by itself.
+        structures: Structures; they and their calculators are not changed.
+        calculator: Calculator of the energies.
+        max_atoms: Largest number of atoms in a batch; a larger structure is a batch of its own.
 
     Returns:
-        Energies, [M] eV; not finite where gnnpot's potential gives none.
+        Energies, [M] eV. If a prediction of gnnpot's potential is not finite, it is returned as it is.
 
     Raises:
-        UnknownElementError: A structure has an element that the potential has not seen.
-        MemoryNeedError: A structure needs more memory than there is.
+        UnknownElementError: The potential has not been trained on an element of a structure.
+        MemoryNeedError: A structure needs more memory than is available.
     """
     if not isinstance(calculator, Calculator):
         return np.array([calculator.get_potential_energy(atoms.copy()) for atoms in structures], dtype=float)
     potential, found = calculator.potential, []
     for batch in batches_of(structures, max_atoms):
-        # with forces: the compiled copy that moves atoms gives energies together with their derivative
+        # with forces: the compiled implementation, which calculates energies together with their derivative, is used
         found.append(_prediction(potential, batch, stress=False).energy.detach().double().numpy(force=True))
     return np.concatenate(found) if found else np.zeros(0)
 
@@ -106,7 +106,7 @@ def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> 
 
 
 def predict_batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
-    """As `predict`, for one batch; the potential is used as it is."""
+    """As `predict`, for one batch, with the potential itself instead of a copy."""
     prediction = _prediction(potential, structures, stress)
     found = {name: value.double().numpy(force=True) for name, value in prediction.quantities.items()}
     energies = prediction.energies.double().numpy(force=True)

@@ -1,12 +1,12 @@
-"""A calculator that writes down what it has calculated, so that a stopped sequence of calculations resumes.
+"""Calculator that logs its results, so that an interrupted sequence of calculations can be resumed.
 
     with ResultsLog(folder, plan, "phonons") as log:
         calculator = RecordedCalculator(Calculator("7net-0"), log)
         # the same calculations again are read from the log
 
-Optimisers and finite differences ask for the same structures each time, to the last bit: what they have done before a
-stop is repeated from the log in no time. Structures are known by atomic numbers, positions, cell, periodicity and
-initial magnetic moments and charges.
+Optimisers and finite differences request exactly the same structures, to the last bit, when they are run again; results
+from before the interruption are read from the log. Structures are identified by atomic numbers, positions, cell,
+periodicity, and initial magnetic moments and charges.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from ase.calculators import calculator as ase_calculator
 
 from gnnpot.runs.results_log import ResultsLog
 
-#: results that are written down, of those that a calculator has
+#: results that are logged, if the calculator has them
 _PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress", "magmoms", "magmom")
 
 
 class RecordedCalculator(ase_calculator.Calculator):
-    """The same results as `calculator`, from `log` where they are in it.
+    """Returns the results of `calculator`, read from `log` if it contains them.
 
     Args:
-        calculator: Any ASE calculator; all of its results are written down at once.
-        log: Open; of calculations of this calculator only.
+        calculator: Any ASE calculator; all of its results for a structure are logged at once.
+        log: Open log, used for this calculator only.
     """
 
     def __init__(self, calculator: ase_calculator.BaseCalculator, log: ResultsLog) -> None:
@@ -36,14 +36,14 @@ class RecordedCalculator(ase_calculator.Calculator):
         self.calculator, self.log = calculator, log
         self.implemented_properties = [p for p in _PROPERTIES if p in calculator.implemented_properties]
         self._places: dict[int, dict[str, Any]] = {_task(content): _results(content) for content in log.contents()}
-        self.calculated = 0  #: structures that were not in the log
+        self.calculated = 0  #: number of structures that were not in the log
 
     @property
     def name(self) -> str:
         return str(getattr(self.calculator, "name", type(self.calculator).__name__))
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """Those of the calculator itself."""
+        """Parameters of `calculator`."""
         return self.calculator.todict()
 
     def calculate(
@@ -52,7 +52,7 @@ class RecordedCalculator(ase_calculator.Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
-        """ASE's entry."""
+        """Calculate properties or read them from the log; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         if self.atoms is None:
             raise ValueError("there is no structure to calculate")
@@ -69,7 +69,7 @@ class RecordedCalculator(ase_calculator.Calculator):
 
 
 def _key(atoms: Atoms) -> int:
-    """A number of 63 bits; two different structures have the same once in 10^19."""
+    """Hash of a structure, 63 bits; two structures have the same hash with a probability of about 10^-19."""
     digest = hashlib.sha256()
     moments, charges = atoms.get_initial_magnetic_moments(), atoms.get_initial_charges()
     for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, moments, charges):

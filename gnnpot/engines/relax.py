@@ -3,12 +3,12 @@
     relaxation = relax(atoms, Calculator("path/to/checkpoint"), fmax=0.01)
     relaxation.converged, relaxation.energy, relaxation.atoms
 
-It has converged when both
+The relaxation is converged when both
 
     max_i |F_i| <= fmax     and     max_ab |σ_ab + p δ_ab| <= stress_max
 
-with the forces F (eV/Å; zero where constraints hold an atom), the stress σ and the pressure p (eV/Å³), of which only
-the components count that are free to relax (`engines.cell_filters`).
+with the forces F (eV/Å; zero for fixed atoms), the stress σ and the pressure p (eV/Å³). Only the stress components that
+are free to relax are considered (`engines.cell_filters`).
 """
 
 import logging
@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 OptimizerName = Literal["fire", "lbfgs", "bfgs"]
 _OPTIMIZERS = {"fire": FIRE, "lbfgs": LBFGS, "bfgs": BFGS}
-#: A cell that grows or shrinks by this factor is no longer the crystal that was given.
+#: factor of volume change, up or down, beyond which the relaxation is stopped
 _MAX_VOLUME_RATIO = 5.0
-#: eV/Å; forces beyond it come from atoms on top of each other that nothing pushes apart
+#: eV/Å, force above which the relaxation is stopped; only overlapping atoms without repulsion reach it
 _MAX_FORCE = 1e6
 
 
@@ -48,13 +48,13 @@ _MAX_FORCE = 1e6
 class RelaxConfig:
     """Options of `relax`."""
 
-    fmax: Annotated[float, NOT_NEGATIVE] = 0.01  #: eV/Å, the largest force that may be left
-    stress_max: Annotated[float, NOT_NEGATIVE] = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
-    pressure: float = 0.0  #: eV/Å³
-    cell: CellFreedom = "full"  #: what of the cell may relax
-    #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
+    fmax: Annotated[float, NOT_NEGATIVE] = 0.01  #: eV/Å, convergence threshold of the largest force
+    stress_max: Annotated[float, NOT_NEGATIVE] = 0.05 * GPA  #: eV/Å³, convergence threshold of the largest stress
+    pressure: float = 0.0  #: eV/Å³, external pressure
+    cell: CellFreedom = "full"  #: strains of the cell that may relax
+    #: Å, tolerance for finding the initial symmetry, which is then kept; None: symmetry is not enforced
     symmetry: Annotated[float | None, POSITIVE] = None
-    steps: Annotated[int, STEPS] = 500  #: at most
+    steps: Annotated[int, STEPS] = 500  #: maximum number of steps
     optimizer: OptimizerName = "fire"  #: FIRE, LBFGS or BFGS of ASE
 
     def __post_init__(self) -> None:
@@ -63,31 +63,31 @@ class RelaxConfig:
 
 @dataclass(frozen=True, slots=True)
 class RelaxStep:
-    """A step of a relaxation in numbers."""
+    """Energy, largest force and largest stress at a step."""
 
     step: int
     energy: float  #: eV
     fmax: float  #: eV/Å, the largest force on an atom
-    stress_max: float | None  #: eV/Å³, the largest free component of stress + pressure; None without a relaxed cell
+    stress_max: float | None  #: eV/Å³, the largest free component of stress + pressure; None for a fixed cell
 
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """What a relaxation came to."""
+    """Result of a relaxation."""
 
-    atoms: Atoms  #: the relaxed structure; its calculator holds the results below
-    initial_atoms: Atoms = field(repr=False)  #: where it began
+    atoms: Atoms  #: the relaxed structure; its calculator holds the results
+    initial_atoms: Atoms = field(repr=False)  #: the initial structure
     converged: bool
-    interrupted: bool  #: ended by Ctrl-C, with the last structure
+    interrupted: bool  #: stopped by Ctrl-C; the other fields are those of the last structure
     steps: int
     energy: float  #: eV
     initial_energy: float  #: eV
     fmax: float  #: eV/Å, the largest force on an atom
-    stress_max: float | None  #: eV/Å³, largest free component of stress + pressure; `None` without a relaxed cell
+    stress_max: float | None  #: eV/Å³, largest free component of stress + pressure; `None` for a fixed cell
     volume: float | None  #: Å³; `None` without a cell
     initial_volume: float | None  #: Å³
-    relaxed_cell: CellChoice  #: what of the cell was free
-    symmetry: str  #: the space group that was kept; empty if none was
+    relaxed_cell: CellChoice  #: strains of the cell that were free
+    symmetry: str  #: the space group that was kept; empty if none
 
 
 def relax(
@@ -103,20 +103,20 @@ def relax(
     """Relax a copy of `atoms`; the copy keeps its constraints.
 
     Args:
-        atoms: the start.
-        calculator: of energy, forces and, for the cell, stress.
-        config: options; by default `RelaxConfig()`.
-        trajectory: where every step is written (ASE's format, readable at any time).
-        resume: start from the last structure of `trajectory` and continue it.
-        overwrite: replace a trajectory that exists.
-        progress: called with each step.
+        atoms: Initial structure.
+        calculator: Calculator of energy, forces and, for the cell, stress.
+        config: Options; default: `RelaxConfig()`.
+        trajectory: File to which every step is written (ASE's format, readable at any time).
+        resume: Start from the last structure of `trajectory` and continue it.
+        overwrite: Replace an existing trajectory.
+        progress: Called with each step.
 
     Returns:
-        The last structure, also where it has not converged, and where Ctrl-C ended it.
+        The last structure and its results, also if the relaxation has not converged or was stopped by Ctrl-C.
 
     Raises:
-        SimulationError: if the structure explodes.
-        DataError: for a cell that can't be relaxed, or a trajectory that exists or can't be read.
+        SimulationError: The structure explodes.
+        ConfigError, DataError: The cell can't be relaxed; the trajectory exists, can't be read, or is of another structure.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = choose_cell(atoms, config.cell)
@@ -159,7 +159,7 @@ def _run(
     config: RelaxConfig,
     report: Callable[[RelaxStep], None],
 ) -> tuple[RelaxStep, bool, bool]:
-    """(the last step, converged, interrupted)."""
+    """Run the optimiser; returns the last step, and whether it has converged and was interrupted."""
     initial_volume = _volume(atoms)
     last, converged = None, False
     try:
@@ -175,7 +175,7 @@ def _run(
     except KeyboardInterrupt:
         if last is None:
             raise
-        # the step that was under way may have moved the atoms without results for them
+        # the interrupted step may have moved the atoms without calculating results for them
         atoms.get_forces()
         force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         stress = None if choice.kind == "none" else stress_left(atoms, choice, config.pressure)
@@ -192,16 +192,16 @@ def _opened(path: Path | str, mode: Literal["a", "w"]) -> TrajectoryWriter:
 
 
 def _start(atoms: Atoms, trajectory: Path | str | None, resume: bool, overwrite: bool) -> Atoms:
-    """A copy of `atoms`, to `resume` as in the last frame of the trajectory, which must not exist otherwise."""
+    """Copy `atoms`; with `resume`, take the last frame of the trajectory, else check that it does not exist."""
     if not resume:
         refuse_overwrite(trajectory, overwrite)
         return atoms.copy()
-    # of the frames, which know no symmetry, only positions and cell are taken
+    # only positions and cell, since frames do not store the symmetry constraint
     return _moved(atoms, last_frame(trajectory))
 
 
 def _moved(atoms: Atoms, last: Atoms) -> Atoms:
-    """A copy of `atoms` with positions and cell of `last`; raises `ConfigError` if that is another structure."""
+    """Copy `atoms` with the positions and cell of `last`. Raises `ConfigError` if `last` is another structure."""
     if len(atoms) != len(last) or (atoms.numbers != last.numbers).any():
         raise ConfigError(
             f"trajectory: is of {last.get_chemical_formula()}, not {atoms.get_chemical_formula()}; resume with the "
@@ -214,7 +214,7 @@ def _moved(atoms: Atoms, last: Atoms) -> Atoms:
 
 
 def _bare(atoms: Atoms, constraints: list) -> Atoms:
-    """A copy for a file, with the results and without what keeps the symmetry."""
+    """Copy `atoms` for a file, with the results and without the symmetry constraint."""
     copy = atoms.copy()
     copy.set_constraint(constraints)
     copy.calc = atoms.calc
@@ -222,7 +222,7 @@ def _bare(atoms: Atoms, constraints: list) -> Atoms:
 
 
 def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
-    """The optimiser's steps; what goes wrong after the first one is an explosion, not a faulty structure."""
+    """Steps of the optimiser; errors after the first step are reported as an explosion, not as an invalid structure."""
     iterator = engine.irun(fmax=0.0, steps=steps)
     while True:
         try:
@@ -256,7 +256,7 @@ def _volume(atoms: Atoms) -> float | None:
 
 
 def with_results(atoms: Atoms) -> Atoms:
-    """`atoms` with energy, forces and what else its calculator has, stored and free of the calculator."""
+    """Replace the calculator of `atoms` by one that holds its energy, forces and other results; returns `atoms`."""
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(apply_constraint=False)}
     if atoms.cell.rank == 3 and "stress" in atoms.calc.implemented_properties:
         results["stress"] = atoms.get_stress(apply_constraint=False)

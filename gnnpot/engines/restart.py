@@ -1,8 +1,9 @@
-"""The state of a run of molecular dynamics on disk, from which it resumes to the same numbers.
+"""Restart files of molecular dynamics, from which a run resumes with the same numbers.
 
-A state is a dictionary of JSON values; positions, momenta and cell are those of the atoms. ASE's trajectories hold it
-in each frame. Between their frames, and beside other formats, it is a file of its own, `run.extxyz.restart`: NumPy's
-archive of the four, replaced as a whole, so that a killed process leaves the last one or the one before.
+The state of a run is a dictionary of JSON values, besides the positions, momenta and cell of the atoms. ASE
+trajectories contain it in each frame. Between their frames, and for other formats, all four are saved in a restart
+file, such as `run.extxyz.restart`: a NumPy archive that is replaced atomically, so a killed process leaves the last
+state or the one before.
 """
 
 import hashlib
@@ -18,22 +19,22 @@ from ase import Atoms
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import replaced_file
 
-#: eV per atom and eV/Å by which energy and forces of one potential may differ between processes (single precision)
+#: eV per atom and eV/Å, differences allowed between processes for the same potential in single precision
 _ENERGY_NOISE, _FORCE_NOISE = 2e-5, 2e-3
 
 
 def restart_path(trajectory: Path) -> Path:
-    """The file of the state beside a trajectory."""
+    """Path of the restart file of a trajectory."""
     return trajectory.with_name(f"{trajectory.name}.restart")
 
 
 def write_restart(path: Path, atoms: Atoms, state: dict[str, Any]) -> None:
-    """Replace the state in `path`. Raises `DataError`."""
+    """Write or replace a restart file. Raises `DataError` if it can't be written."""
     buffer = io.BytesIO()
     arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": atoms.cell.array}
     np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), dtype=np.uint8), **arrays)
     try:
-        # written often: a state that a crash of the machine takes is not worth a wait for the disk
+        # not durable: it is written often, and waiting for the disk each time costs more than a loss in a system crash
         with replaced_file(path, durable=False) as file:
             file.write(buffer.getbuffer())
     except OSError as error:
@@ -41,7 +42,7 @@ def write_restart(path: Path, atoms: Atoms, state: dict[str, Any]) -> None:
 
 
 def read_restart(path: Path, atoms: Atoms) -> dict[str, Any]:
-    """Set positions, momenta and cell of `atoms` to those of `path`, and return the state. Raises `DataError`."""
+    """Set positions, momenta and cell of `atoms` to those in `path`, and return the state. Raises `DataError`."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             state = json.loads(archive["state"].tobytes())
@@ -59,7 +60,7 @@ def read_restart(path: Path, atoms: Atoms) -> dict[str, Any]:
 
 
 def structure_identity(atoms: Atoms, velocities: bool) -> str:
-    """A digest of what a run starts from."""
+    """SHA-256 of an initial structure, optionally with its velocities."""
     digest = hashlib.sha256()
     parts = [atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, atoms.get_masses()]
     parts += [atoms.get_momenta()] if velocities else []
@@ -71,17 +72,17 @@ def structure_identity(atoms: Atoms, velocities: bool) -> str:
 
 
 def fingerprint(atoms: Atoms) -> dict[str, float]:
-    """What tells one potential from another: its energy (eV) and largest force (eV/Å) now."""
+    """Energy (eV) and largest force (eV/Å) of `atoms`, by which potentials are distinguished."""
     forces = atoms.get_forces(apply_constraint=False)
     return {"energy": float(atoms.get_potential_energy()), "force": float(np.linalg.norm(forces, axis=1).max())}
 
 
 def check_fingerprint(before: dict[str, float], atoms: Atoms, where: str) -> None:
-    """Raise `ConfigError` if the potential of `atoms` does not return what that of the run did."""
+    """Raise `ConfigError` if the energy and forces of `atoms` differ from the fingerprint of the run."""
     now = fingerprint(atoms)
     energy = abs(now["energy"] - before["energy"]) / len(atoms)
     force = abs(now["force"] - before["force"])
-    # not >=, so that what is not a number differs
+    # negated <=, so that NaN counts as different
     if not (energy <= _ENERGY_NOISE and force <= _FORCE_NOISE * max(1.0, before["force"])):
         raise ConfigError(
             f"{where}: was run with another potential: that of the run gives {before['energy']:.5f} eV and a largest "

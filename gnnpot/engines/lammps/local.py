@@ -1,10 +1,10 @@
-"""Energies of the atoms that a rank owns, and the gradient of the energies of all ranks, from its atoms and ghosts.
+"""Energies of the atoms owned by a rank, and the gradient of the total energy of all ranks with respect to its edges.
 
     local = LocalEnergies(potential, symbols=["Na", "Cl"])
     energies, gradient = local(types, Part(own=120, exchange=exchange), edge_index, vectors)
 
-Edges are those whose centre is one of the rank's own atoms. Potentials of several message-passing layers exchange the
-features of ghosts with the ranks that own them, as `ops/exchange.py` says.
+The centre of each edge is one of the rank's own atoms. Potentials with several message-passing layers exchange the
+features of ghost atoms with the ranks that own them; see `ops/exchange.py`.
 """
 
 import numpy as np
@@ -18,14 +18,14 @@ from gnnpot.potential import Potential
 
 
 class LocalEnergies:
-    """A potential for the atoms of a rank.
+    """Evaluates a potential for the atoms of a rank.
 
     Args:
-        potential: On the processor.
-        symbols: The element of each atom type of LAMMPS, in their order.
+        potential: Potential on the CPU.
+        symbols: Element of each LAMMPS atom type, in their order.
 
     Raises:
-        ConfigError: The potential has not seen an element, needs triplets, or can't leave out the energies of ghosts.
+        ConfigError: The potential has not been trained on an element, or can't leave out the energies of ghost atoms.
     """
 
     def __init__(self, potential: Potential, symbols: list[str]) -> None:
@@ -44,9 +44,9 @@ class LocalEnergies:
         self.potential = potential
         self.layers = max(int(m.message_layers or 1) for m in models)
         self.cutoff = max(m.cutoff for m in models)
-        #: the most that is sent of an atom between two layers; 0: nothing is
+        #: largest number of bytes exchanged for an atom between two layers; 0: nothing is exchanged
         self.exchanged_bytes = max(m.exchanged_bytes for m in models)
-        #: by type of LAMMPS, which counts from 1
+        #: atomic numbers by LAMMPS atom type, which starts at 1
         self._numbers = np.array([0, *(atomic_numbers[s] for s in symbols)])
         self._dtype = potential.model.fast_dtype or potential.dtype
 
@@ -54,13 +54,17 @@ class LocalEnergies:
     def __call__(
         self, types: np.ndarray, part: Part, edge_index: np.ndarray, vectors: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Energies of the rank's own atoms, with references, [part.own] eV, and the gradient, [E, 3] eV/Å.
+        """Calculate the energies of the rank's own atoms and the gradient.
 
         Args:
-            types: [N] of LAMMPS, of the rank's own atoms and ghosts.
-            part: How many are its own, and how features are exchanged.
-            edge_index: [2, E] centre and neighbour, sorted by centre.
-            vectors: [E, 3] Å, from centre to neighbour.
+            types: LAMMPS atom types of the rank's own atoms and ghosts, [N].
+            part: Number of own atoms, which come first, and the exchange of features.
+            edge_index: Indices of centre and neighbour, [2, E], sorted by centre.
+            vectors: Edge vectors from centre to neighbour, [E, 3] Å.
+
+        Returns:
+            Energies of own atoms, including reference energies, [part.own] eV, and the gradient of the total energy of
+            all ranks with respect to `vectors`, [E, 3] eV/Å.
         """
         potential, numbers = self.potential, self._numbers[types]
         graph = self._graph(numbers, part, edge_index, vectors)
@@ -90,6 +94,6 @@ class LocalEnergies:
 
 
 def _own(model: EnergyModel, graph: Graph, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Energies of the rank's own atoms, in float64, and the gradient of all ranks' energies."""
+    """Energies of the rank's own atoms, in float64, and the gradient of the total energy of all ranks."""
     output, gradient = model.energies_and_gradient(graph)
     return output.energies[: part.own].double().numpy(), gradient.numpy()

@@ -1,4 +1,4 @@
-"""Potentials for builds of LAMMPS that have ML-IAP with Python, in place of a compiled pair style.
+"""Potentials for LAMMPS builds that include ML-IAP with Python, without a compiled pair style.
 
     import lammps, lammps.mliap
     from gnnpot.engines.lammps.mliap import UnifiedModel
@@ -10,8 +10,9 @@
     lammps.mliap.load_unified(UnifiedModel(gnnpot.load("my-hdnnp"), ["Si"]))
     engine.command("run 100")
 
-LAMMPS passes the neighbours of a rank's own atoms only, so that potentials of one layer run this way: HDNNP, with or
-without short-range repulsion. Those of more layers need the neighbours of ghost atoms: `pair_style gnnpot`.
+LAMMPS passes only the neighbours of the rank's own atoms, so only potentials with one layer are supported: HDNNP, with
+or without short-range repulsion. Potentials with more layers need the neighbours of ghost atoms; use
+`pair_style gnnpot`.
 """
 
 from collections.abc import Sequence
@@ -26,29 +27,29 @@ from gnnpot.potential import Potential
 
 
 class UnifiedData(Protocol):
-    """What LAMMPS's `mliap_unified_couple` passes: E pairs, n of the rank's own atoms, N with ghosts."""
+    """Data passed by LAMMPS's `mliap_unified_couple`: E pairs, n own atoms of the rank, and N atoms with ghosts."""
 
-    iatoms: Any  #: [n] the rank's own atoms, the first of all
-    elems: Any  #: [N] places in `element_types`
-    pair_i: Any  #: [E] ascending
-    pair_j: Any  #: [E]
-    rij: Any  #: [E, 3] Å, from i to j
-    eatoms: Any  #: [n] eV, is set
-    energy: Any  #: eV, is set
+    iatoms: Any  #: [n] the rank's own atoms, which come first
+    elems: Any  #: [N] indices in `element_types`
+    pair_i: Any  #: [E] index i of each pair, ascending
+    pair_j: Any  #: [E] index j of each pair
+    rij: Any  #: [E, 3] Å, vectors from i to j
+    eatoms: Any  #: [n] eV, energies of own atoms; output
+    energy: Any  #: eV, their sum; output
 
     def update_pair_forces(self, fij: np.ndarray) -> None:
         """Add `fij` [E, 3] eV/Å to the forces on i, subtract it from those on j, and sum the virial."""
 
 
 class UnifiedModel:
-    """A model of LAMMPS's interface `MLIAPUnified`.
+    """Model for LAMMPS's interface `MLIAPUnified`.
 
     Args:
-        potential: On the processor.
-        elements: The element of each atom type of LAMMPS, in their order, as in `pair_coeff`.
+        potential: Potential on the CPU.
+        elements: Element of each LAMMPS atom type, in their order, as in `pair_coeff`.
 
     Raises:
-        ConfigError: The potential has several layers or has not seen an element.
+        ConfigError: The potential has several layers, or has not been trained on an element.
     """
 
     def __init__(self, potential: Potential, elements: Sequence[str]) -> None:
@@ -58,18 +59,18 @@ class UnifiedModel:
                 f"pair_style mliap: the potential has {self._energies.layers} layers, for which ghosts need neighbours "
                 "that LAMMPS does not pass; use pair_style gnnpot (gnnpot lammps)"
             )
-        # read by LAMMPS, which doubles the cutoff
+        # attributes read by LAMMPS, which doubles the cutoff
         self.interface: Any = None
         self.element_types = list(elements)
         self.ndescriptors = self.nparams = 1
         self.rcutfac = 0.5 * self._energies.cutoff
 
     def compute_forces(self, data: UnifiedData) -> None:
-        """Set the energies of the rank's own atoms, and add what they do to all forces."""
+        """Set the energies of the rank's own atoms, and add their contributions to the forces."""
         own, elements = len(data.iatoms), np.asarray(data.elems)
         vectors = np.ascontiguousarray(data.rij, dtype=np.float64).reshape(-1, 3)
         index = np.stack([np.asarray(pair, dtype=np.int64) for pair in (data.pair_i, data.pair_j)])
-        # LAMMPS counts elements from 0 here, types from 1
+        # elements start at 0 here, LAMMPS atom types at 1
         energies, gradient = self._energies(elements + 1, Part(own), index, vectors)
         data.eatoms = energies
         data.energy = float(energies.sum())

