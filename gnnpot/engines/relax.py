@@ -116,7 +116,7 @@ def relax(
 
     Raises:
         SimulationError: The structure explodes.
-        ConfigError, DataError: The cell can't be relaxed; the trajectory exists, can't be read, or is of another structure.
+        ConfigError, DataError: The cell can't be relaxed; the trajectory exists, is unreadable or of another structure.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = choose_cell(atoms, config.cell)

@@ -1,6 +1,6 @@
-"""What a potential predicts of matter: one property a file or folder.
+"""Calculation of material properties, one in each file or folder.
 
-Here belongs what calculates a measurable quantity from structures and a calculator, with its uncertainty; not what
-moves atoms (`engines`), nor what trains. Others call `calc(atoms, calculator, ...) -> result`, a frozen dataclass with
-units, `to_json()` and `plot(path)`.
+Each property is calculated from structures and a calculator by `calc(atoms, calculator, ...)`. The result is a frozen
+dataclass with units, uncertainties where available, `to_json()` and `plot(path)`. Relaxation and molecular dynamics
+are in `engines`.
 """

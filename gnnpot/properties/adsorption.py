@@ -1,13 +1,13 @@
-"""Adsorption energy of a molecule on a slab, on its inequivalent sites.
+"""Adsorption energies of a molecule on the inequivalent sites of a slab.
 
     result = calc(slab, calculator, AdsorptionConfig(molecule="CO"))
     result.sites[0].energy, result.sites[0].kind
 
     E_ads = E(slab + molecule) - E(slab) - E(molecule)                                                          (1)
 
-is negative where the molecule binds. Slab and molecule relax, the lower part of the slab is held; the molecule starts
-on top of atoms, on bridges and in hollows (pymatgen's `AdsorbateSiteFinder`: Montoya and Persson, npj Comput. Mater. 3,
-14 (2017)), its binding atom down. The normal of the slab is along the cell's third vector.
+E_ads is negative if the molecule binds. Slab and molecule are relaxed with the lower part of the slab fixed. The
+molecule starts with its binding atom down at top, bridge and hollow sites (pymatgen's `AdsorbateSiteFinder`: Montoya
+and Persson, npj Comput. Mater. 3, 14 (2017)). The surface normal is on the side of the third cell vector.
 """
 
 from dataclasses import dataclass
@@ -30,34 +30,34 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
 
-#: Å around a molecule that is alone
+#: Å, vacuum around the isolated molecule
 _EMPTY = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class AdsorptionSite:
-    """A molecule on one inequivalent site."""
+    """Adsorption of a molecule on one of the inequivalent sites."""
 
-    kind: str  #: ontop, bridge or hollow: where it began
-    start: tuple[float, float, float]  #: Å, of the binding atom, before relaxation
-    energy: float  #: eV, equation (1), relaxed
-    height: float  #: Å, of the binding atom over the highest atom of the slab
-    shift: float  #: Å, along the surface, that the binding atom moved; what moved far ended on another site
-    atoms: Atoms  #: relaxed
+    kind: str  #: kind of the initial site: ontop, bridge or hollow
+    start: tuple[float, float, float]  #: Å, initial position of the binding atom
+    energy: float  #: eV, adsorption energy (1), relaxed
+    height: float  #: Å, height of the binding atom above the highest atom of the slab
+    shift: float  #: Å, lateral displacement of the binding atom in relaxation; if large, it has moved to another site
+    atoms: Atoms  #: relaxed structure
 
 
 @dataclass(frozen=True, eq=False)
 class Adsorption:
-    """A molecule on a slab."""
+    """Adsorption of a molecule on a slab."""
 
-    slab: str
-    molecule: str
-    slab_energy: float  #: eV
-    molecule_energy: float  #: eV, alone
-    sites: tuple[AdsorptionSite, ...]  #: by energy
+    slab: str  #: chemical formula
+    molecule: str  #: chemical formula
+    slab_energy: float  #: eV, energy of the slab
+    molecule_energy: float  #: eV, energy of the isolated molecule, or `AdsorptionConfig.reference`
+    sites: tuple[AdsorptionSite, ...]  #: sorted by energy
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names; structures are positions and symbols."""
+        """All fields, with units in the keys; structures as symbols, positions and cell."""
         return {
             "slab": self.slab,
             "molecule": self.molecule,
@@ -81,11 +81,11 @@ class Adsorption:
         }
 
     def save_structures(self, path: Path) -> None:
-        """Write the relaxed structures as extended XYZ, the lowest first."""
+        """Write the relaxed structures as extended XYZ, sorted by energy."""
         write(str(path), [s.atoms for s in self.sites], format="extxyz")
 
     def plot(self, path: Path) -> None:
-        """The energies, and the lowest structure from the side and from above, as PNG."""
+        """Save a plot of the energies, with the lowest structure from the side and from above, as PNG."""
         from ase.visualize.plot import plot_atoms
 
         from gnnpot.runs.pages import COLORS, new_figure, tidy
@@ -109,7 +109,7 @@ class Adsorption:
         axes.set(xlabel="site", ylabel="adsorption energy, eV", title=f"{self.molecule} on {self.slab}")
         tidy(axes)
         axes.grid(False, axis="x")
-        # the molecule may stand at the edge of the cell
+        # repeated, since the molecule may be at the edge of the cell
         shown = self.sites[0].atoms.copy()
         shown.set_constraint()
         shown = shown.repeat((2, 2, 1))
@@ -123,17 +123,17 @@ class Adsorption:
 
 @dataclass(frozen=True, slots=True)
 class AdsorptionConfig:
-    """What is adsorbed, and how it relaxes.
+    """Options of `calc`.
 
     Args:
-        molecule: Its name in ASE's database, as CO or H2O, or an element for a single atom.
-        adsorbate: The molecule as a structure, instead of a name.
-        binding_atom: Index of the molecule's atom that is put down.
-        distance: Å, from the surface to that atom at the start.
-        held: Share of the slab's thickness, from below, whose atoms do not move; constraints of the slab come first.
-        reference: eV, the energy of the molecule in (1), as half of H2 for H; default: that of the molecule alone.
-        relax: Relax slab, molecule and both together; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        molecule: Name of the molecule in ASE's database, such as CO or H2O, or an element for a single atom.
+        adsorbate: Structure of the molecule, instead of a name.
+        binding_atom: Index of the atom of the molecule that is closest to the surface.
+        distance: Å, initial distance from the surface to the binding atom.
+        held: Lower fraction of the slab's thickness in which atoms are fixed; ignored if the slab has constraints.
+        reference: eV, E(molecule) in (1), such as half the energy of H2 for H; default: the energy of the molecule.
+        relax: Relax slab, molecule and slab with molecule; otherwise calculate the given structures.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     molecule: str | None = None
@@ -158,20 +158,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Adsorption:
-    """Adsorption energies of a molecule on a slab by a calculator.
+    """Calculate the adsorption energies of a molecule on a slab.
 
     Args:
-        atoms: The slab, with a vacuum along the third vector of its cell.
+        atoms: Slab with a vacuum along the third cell vector.
         calculator: Any ASE calculator.
-        config: The molecule, and options.
-        progress: Takes sites and relaxations.
+        config: Molecule and options.
+        progress: Called with the progress of sites and relaxations.
 
     Returns:
-        The adsorption energy on each inequivalent site, with the relaxed structure; the sites by energy.
+        Adsorption energy and relaxed structure for each inequivalent site, sorted by energy.
 
     Raises:
-        ConfigError: The molecule has a name that ASE does not know, or fewer atoms than `binding_atom`.
-        DataError: The structure has no cell.
+        ConfigError: The name of the molecule is unknown to ASE, or `binding_atom` is not an index of its atoms.
+        DataError: The structure is not a slab with a right-handed cell, periodic along its first two vectors.
         SimulationError: A relaxation fails.
     """
     slab, alone = _slab(as_atoms(atoms).copy(), config.held), _molecule(config)
@@ -211,13 +211,13 @@ def _slab(slab: Atoms, held: float) -> Atoms:
 
 
 def _normal(slab: Atoms) -> np.ndarray:
-    """Unit vector out of the upper face."""
+    """Unit vector along the outward normal of the upper surface."""
     normal = np.cross(slab.cell[0], slab.cell[1])
     return normal / np.linalg.norm(normal)
 
 
 def _molecule(config: AdsorptionConfig) -> Atoms:
-    """The molecule alone, in a box without periodicity."""
+    """The isolated molecule, in a non-periodic box."""
     if config.adsorbate is not None:
         alone = as_atoms(config.adsorbate).copy()
     else:
@@ -235,7 +235,7 @@ def _molecule(config: AdsorptionConfig) -> Atoms:
 
 
 def _upright(alone: Atoms, binding_atom: int, normal: np.ndarray) -> Atoms:
-    """A copy with the binding atom at the origin, the rest above it along the slab's normal."""
+    """Copy of the molecule with the binding atom at the origin and its centre above it, along the slab normal."""
     upright = alone.copy()
     upright.positions -= upright.positions[binding_atom]
     centre = upright.positions.mean(axis=0)
@@ -245,7 +245,7 @@ def _upright(alone: Atoms, binding_atom: int, normal: np.ndarray) -> Atoms:
 
 
 def _starts(slab: Atoms, distance: float) -> list[tuple[str, np.ndarray]]:
-    """(kind, position of the binding atom in Å) of the inequivalent sites."""
+    """Kind and position of the binding atom (Å) for each inequivalent site."""
     bare = Atoms(slab.numbers, slab.positions, cell=slab.cell, pbc=True)
     finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(bare))
     sites = finder.find_adsorption_sites(distance=distance, put_inside=True)

@@ -1,15 +1,15 @@
-"""What point defects share: the crystal, its supercell, what an atom costs where it goes, energies, the result.
+"""Common parts of point defect calculations: host crystal and supercell, chemical potentials, formation energies.
 
     host = host_of(crystal, calculator, given, supercell=None, length=10.0, relax=True, what="vacancy")
     final, energy, unrelaxed = host.formation_energies(defect, removed="Al", relax=True, fmax=0.01)
 
-With an atom of element X taken out of a supercell of N atoms, or put in,
+For an atom of element X removed from a supercell of N atoms, or added to it, the formation energy is
 
     E_f = E(N - 1) - E(N) + µ_X,    E_f = E(N + 1) - E(N) - µ_X.                                                (1)
 
-µ_X is the energy of an atom of X where it goes, or comes from: that of the crystal for an element; for a compound it
-must be given, as a number or by the crystal (or gas) of the element, and E_f depends on it. Neutral defects; the cell
-keeps its size.
+The chemical potential µ_X is the energy of an atom of X in its reservoir. For an elemental crystal, this is its energy
+per atom; for a compound, µ_X must be given, as a number or as a structure of the element (crystal or gas). Defects are
+neutral, and the size of the cell is fixed.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ from gnnpot.runs.progress import Progress, no_progress
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Å, within which positions are equivalent by symmetry
+#: Å, tolerance for the equivalence of positions by symmetry
 SYMPREC = 0.01
 
-#: what gives the chemical potential of each element; `None`: the crystal itself
+#: source of the chemical potential of each element: number (eV), structure, or `None` for the crystal itself
 Sources = Mapping[str, float | StructureLike | None]
 
 _UNITS = {
@@ -44,21 +44,21 @@ _UNITS = {
 
 
 class Defect(Protocol):
-    """A defect on one of a set of equivalent places: a dataclass with these fields and others."""
+    """A defect on one of a set of equivalent sites: a dataclass with at least these fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def energy(self) -> float:
-        """eV, formation energy, relaxed."""
+        """Formation energy after relaxation, eV."""
 
     @property
     def unrelaxed_energy(self) -> float:
-        """eV, before atoms relax."""
+        """Formation energy before relaxation, eV."""
 
     @property
     def label(self) -> str:
-        """Its name in the picture."""
+        """Label in plots."""
 
 
 AnyDefect = TypeVar("AnyDefect", bound=Defect)
@@ -69,22 +69,22 @@ class Defects(Generic[AnyDefect]):
     """Defects of one kind in a crystal."""
 
     formula: str
-    atoms: int  #: in the supercell without a defect
+    atoms: int  #: number of atoms in the supercell without a defect
     supercell: tuple[int, int, int]
-    sites: tuple[AnyDefect, ...]  #: by energy
+    sites: tuple[AnyDefect, ...]  #: sorted by energy
 
     @property
     def title(self) -> str:
-        """Of the picture."""
+        """Title of the plot."""
         raise NotImplementedError
 
     @property
     def places(self) -> str:
-        """What the names below the bars are."""
+        """Label of the horizontal axis of the plot."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "formula": self.formula,
             "formation_energy_eV": self.sites[0].energy,
@@ -94,7 +94,7 @@ class Defects(Generic[AnyDefect]):
         }
 
     def plot(self, path: Path) -> None:
-        """The energies of the sites, relaxed and not, as PNG."""
+        """Save a bar chart of the energies of the sites, relaxed and unrelaxed, as PNG."""
         from gnnpot.runs.pages import new_figure
 
         figure = new_figure(width=max(4.6, 1.6 + 0.7 * len(self.sites)))
@@ -102,7 +102,7 @@ class Defects(Generic[AnyDefect]):
         figure.savefig(path)
 
     def draw_energies(self, axes: "Axes") -> None:
-        """The energies of the sites, relaxed and not, as bars."""
+        """Draw the energies of the sites, relaxed and unrelaxed, as bars."""
         from gnnpot.runs.pages import COLORS, GREY, tidy
 
         names = [site.label for site in self.sites]
@@ -128,7 +128,7 @@ class Defects(Generic[AnyDefect]):
 
 
 def _plain(site: Any) -> dict[str, Any]:
-    """A dataclass, and those in its fields, with units in the names."""
+    """Convert a dataclass, and dataclasses in its fields, to a dictionary with units in the keys."""
     values = {field.name: getattr(site, field.name) for field in dataclasses.fields(site)}
     for name, value in values.items():
         if isinstance(value, tuple):
@@ -141,27 +141,27 @@ class Host:
     """A crystal without a defect."""
 
     crystal: Atoms
-    supercell: Atoms  #: the crystal comes first in it
+    supercell: Atoms  #: supercell, whose first atoms are those of `crystal`
     repeats: tuple[int, int, int]
-    energy: float  #: eV, of the supercell
+    energy: float  #: eV, energy of the supercell
     potentials: Mapping[str, float]  #: chemical potentials, eV/atom
     calculator: BaseCalculator
-    what: str  #: defect is calculated, for messages
+    what: str  #: name of the defect, for messages
 
     def formation_energies(
         self, defect: Atoms, *, relax: bool, fmax: float, removed: str | None = None, added: str | None = None
     ) -> tuple[Atoms, float, float]:
-        """Equation (1).
+        """Calculate formation energies by equation (1).
 
         Args:
-            defect: The supercell with it.
-            relax: Whether atoms move.
-            fmax: eV/Å, the largest force that may be left.
-            removed: Element of the atom that was taken out.
-            added: Element of the atom that was put in.
+            defect: Supercell with the defect.
+            relax: Relax the positions of atoms.
+            fmax: eV/Å, convergence threshold of the largest force.
+            removed: Element of the removed atom.
+            added: Element of the added atom.
 
         Returns:
-            (the relaxed defect, its formation energy, that before it relaxes), eV.
+            The relaxed supercell, and the formation energies after and before relaxation, eV.
         """
         exchanged = 0.0 if removed is None else self.potentials[removed]
         exchanged -= 0.0 if added is None else self.potentials[added]
@@ -182,17 +182,17 @@ def host_of(
     what: str,
     progress: Progress = no_progress,
 ) -> Host:
-    """The crystal and its supercell, relaxed, with chemical potentials.
+    """Relax the crystal, create its supercell, and calculate chemical potentials.
 
     Args:
-        crystal: As it is given.
+        crystal: Crystal.
         calculator: Any ASE calculator.
-        sources: As `chemical_potential_sources` gives them; structures of elements are relaxed.
-        supercell: Repeats of the cell; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        relax: Relax the crystal, cell too.
-        what: Defect is calculated, for messages.
-        progress: Takes relaxations.
+        sources: Result of `chemical_potential_sources`; structures of elements are relaxed.
+        supercell: Repeats of the cell; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        relax: Relax positions and cell of the crystal.
+        what: Name of the defect, for messages.
+        progress: Called with the progress of relaxations.
 
     Raises:
         SimulationError: A relaxation fails.
@@ -221,10 +221,10 @@ def chemical_potential_sources(
     numbers: Mapping[str, float] | None,
     references: Mapping[str, StructureLike] | None,
 ) -> dict[str, float | StructureLike | None]:
-    """What gives each element's chemical potential; `None`: the crystal itself.
+    """Return the source of the chemical potential of each element; `None`: the crystal itself.
 
     Raises:
-        ConfigError: An element has neither a number nor a reference, and the crystal is not of it alone.
+        ConfigError: An element has neither a number nor a reference, and the crystal is not the pure element.
     """
     given: dict[str, float | StructureLike | None] = {**(references or {}), **(numbers or {})}
     missing = [e for e in elements if e not in given and set(crystal.symbols) != {e}]

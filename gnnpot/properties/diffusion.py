@@ -1,11 +1,11 @@
 """Mean-square displacement and diffusion coefficient of an element in a trajectory.
 
     result = calc(Path("run.traj"), DiffusionConfig(ion="Li", temperature=600))
-    result.tracer.value, result.tracer.low, result.tracer.high         # cm²/s, with its interval of 95 %
+    result.tracer.value, result.tracer.low, result.tracer.high         # cm²/s, with the 95 % interval
     result.plot(Path("diffusion.png"))
 
-It is the analysis of `gnnpot.properties.conductivity` for one trajectory (Bayesian regression): tracer and
-collective diffusion, Haven ratio, conductivity, jumps, and a verdict whether the sampling is long enough.
+This is the analysis of `gnnpot.properties.conductivity` (Bayesian regression) for a single trajectory: tracer and
+collective diffusion, Haven ratio, conductivity, jumps, and a check that the sampling is long enough.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from gnnpot.properties.conductivity import AnalysisConfig, Transport, analyse, r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionConfig(AnalysisConfig):
-    """Which ion is followed, and how its displacements are analysed.
+    """Options of `calc`.
 
     Args:
-        ion: The element.
-        temperature: K, of the trajectory.
-        frame_time: fs between frames; default: as the frames say, which those of gnnpot do.
-        charge: Of the ion, e, for the conductivity.
-        jump_length: Å, about the distance between neighbouring sites.
-        fit_from: ps, the shortest time of the fits; default: where atoms have left their sites.
-        discard: ps at the start that are left out.
-        blocks: Parts of the run whose scatter gives the errors of block averages.
-        seed: Of the samples of the posteriors.
+        ion: Element whose diffusion is analysed.
+        temperature: K, temperature of the trajectory.
+        frame_time: fs, time between frames; default: read from the frames, for trajectories of gnnpot.
+        charge: Charge of the ion in units of e, for the conductivity.
+        jump_length: Å, approximate distance between neighbouring sites.
+        fit_from: ps, shortest lag time of the fits; default: the time at which ions have left their sites.
+        discard: ps, initial part of the trajectory that is left out.
+        blocks: Number of blocks for block averages and their errors.
+        seed: Random seed for samples of the posteriors.
     """
 
     ion: str
@@ -38,17 +38,17 @@ class DiffusionConfig(AnalysisConfig):
 
 
 def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
-    """Diffusion in a trajectory.
+    """Calculate diffusion coefficients from a trajectory.
 
     Args:
-        trajectory: A file that gnnpot or ASE reads.
-        config: The ion, the temperature, and options.
+        trajectory: Any trajectory that gnnpot or ASE can read.
+        config: Ion, temperature, and options.
 
     Returns:
-        Coefficients of diffusion (cm²/s) and the ionic conductivity (mS/cm), with intervals of 95 %.
+        Diffusion coefficients (cm²/s) and ionic conductivity (mS/cm), with 95 % intervals.
 
     Raises:
-        DataError: The trajectory is too short, or its displacements can't be followed.
+        DataError: The trajectory is too short, or its displacements can't be unwrapped.
     """
     moved = read_displacements(trajectory, config.ion, config.frame_time)
     return analyse(moved, config.temperature, config)

@@ -1,25 +1,26 @@
-"""Two atoms alone: energy against distance, for any pairs of elements, and whether short distances repel.
+"""Dimer energy curves for any pairs of elements, and a test for unphysical attraction at short distances.
 
     dimers = calc(atoms, calculator)                    # all pairs of the elements of a structure
     dimers.holes                                        # [P] eV
-    dimers.pairs_with_holes(tolerance=0.05)             # [("H", "Rn", 1.7), ...], the deepest first
+    dimers.pairs_with_holes(tolerance=0.05)             # [("H", "Rn", 1.7), ...], sorted by depth
     dimers.plot(Path("dimers.png"))
 
-    dimers = scan_dimers(all_pairs(calculator.elements), calculator)    # all pairs that a potential knows
+    dimers = scan_dimers(all_pairs(calculator.elements), calculator)    # all pairs of the elements of a potential
 
-Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. Coming closer, two atoms may first fall
-into their one well, where they are bound, and must then meet a wall that rises to the shortest distance. A hole is
-any fall after a rise, and any fall on the wall, x <= 0.56, where no pair is bound (V2, the shortest bond
-for its size, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the energy V_j at
-distance j, its depth is
+Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. With decreasing distance, the energy
+may first fall into a single well, where the atoms are bound, and must then rise up to the shortest distance (the
+repulsive wall). A hole is any fall after a rise, and any fall at x <= 0.56, where no pair is bound (the bond of V2,
+shortest relative to its radii, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the
+energy V_j at distance r_j, the depth of the hole is
 
     h = max_j min(a_j, b_j),    b_j = V_j - min_{r_k <= r_j} V_k,
                                 a_j = V_j - min_{r_k >= r_j} V_k   for x_j > 0.56, else infinite,              (1)
 
-0 for a curve without holes: j is the height from which the hole is seen, b the fall behind it, a the rise before it.
-Energies are those of the two atoms together, less those of each alone, so that element references have no part in them.
+and 0 for a curve without holes: j is the top of the barrier before the hole, b_j the fall into the hole, and a_j the
+rise to the barrier. V is the energy of the dimer less the energies of its two isolated atoms, and does not depend on
+element reference energies.
 
-Radii: Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
+Radii: Cordero et al., Dalton Trans. 2832 (2008), as in ASE.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -43,42 +44,42 @@ from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
 from gnnpot.runs.progress import Progress, no_progress, of_one
 
-#: distances over the sum of the covalent radii, ascending
+#: distances divided by the sum of the covalent radii, ascending
 RATIOS = np.linspace(0.3, 1.2, 46)
-#: the largest distance, over that sum, at which every pair must repel
+#: largest ratio at which every pair must repel
 WALL = 0.56
-#: dimers that are calculated at a time
+#: number of dimers in a batch
 _BLOCK = 4096
-#: pairs that are named in a picture
+#: number of pairs that are labelled in a plot
 _NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Dimers:
-    """Curves of P pairs at D distances."""
+    """Energy curves of P pairs at D distances."""
 
     pairs: np.ndarray  #: [P, 2] atomic numbers
-    ratios: np.ndarray  #: [D] distances over the sum of the covalent radii, ascending
-    energies: np.ndarray  #: [P, D] eV, less those of the two atoms alone
+    ratios: np.ndarray  #: [D] distances divided by the sum of the covalent radii, ascending
+    energies: np.ndarray  #: [P, D] eV, relative to the two isolated atoms
 
     @property
     def holes(self) -> np.ndarray:
-        """[P] eV, equation (1); infinite where an energy is not finite."""
+        """Depths of holes by equation (1), [P] eV; infinite if an energy is not finite."""
         return hole_depths(self.energies, self.ratios)
 
     @property
     def walls(self) -> np.ndarray:
-        """[P] eV: how far the energy at the shortest distance is above the lowest."""
+        """Energies at the shortest distance relative to the minimum of the curve, [P] eV."""
         return self.energies[:, 0] - self.energies.min(axis=1)
 
     def pairs_with_holes(self, tolerance: float) -> list[tuple[str, str, float]]:
-        """Symbols and depth (eV) of the pairs whose hole is deeper than `tolerance` eV, the deepest first."""
+        """Symbols and depth (eV) of the pairs with a hole deeper than `tolerance` (eV), sorted by depth."""
         holes = self.holes
         found = [k for k in np.argsort(-holes, kind="stable") if holes[k] > tolerance]
         return [(*(chemical_symbols[z] for z in self.pairs[k]), float(holes[k])) for k in found]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names; None: not finite."""
+        """All fields, with units in the keys; values that are not finite are None."""
         return {
             "pairs": [[chemical_symbols[z] for z in pair] for pair in self.pairs],
             "ratios": self.ratios.tolist(),
@@ -87,7 +88,7 @@ class Dimers:
         }
 
     def plot(self, path: Path) -> None:
-        """The curves, as PNG; of many pairs, those with the deepest holes are named, the others grey."""
+        """Save a plot of the curves as PNG; if there are many, those with the deepest holes are labelled."""
         from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
 
         figure = new_figure(width=6.4)
@@ -100,7 +101,7 @@ class Dimers:
             label = name if self.holes[k] < 1e-3 else f"{name}, hole {self.holes[k]:.2f} eV"
             axes.plot(self.ratios, self.energies[k], color=COLORS[n], linewidth=1.6, label=label)
         axes.set(xlabel="distance over the sum of the covalent radii", ylabel="energy, eV, above the separated atoms")
-        # walls of a thousand eV and wells of one: linear near zero, logarithmic far from it
+        # wells of 1 eV and repulsion of 1000 eV need a scale that is linear near zero and logarithmic elsewhere
         axes.set_yscale("asinh", linear_width=1.0)
         axes.set_yticks([-10, -1, 0, 1, 10, 100, 1000], ["-10", "-1", "0", "1", "10", "100", "1000"])
         axes.legend(frameon=False, fontsize=8, loc="upper right")
@@ -113,7 +114,7 @@ def _finite(value: float) -> float | None:
 
 
 def hole_depths(energies: np.ndarray, ratios: np.ndarray, wall: float = WALL) -> np.ndarray:
-    """Equation (1) for curves `energies` [P, D] at `ratios` [D], ascending; [P], infinite where not all is finite."""
+    """Depths (1) of holes in curves `energies` [P, D] at ascending `ratios` [D]; [P], infinite if any is not finite."""
     finite = np.isfinite(energies).all(axis=1)
     safe = np.where(finite[:, None], energies, 0.0)
     fall = safe - np.minimum.accumulate(safe, axis=1)
@@ -123,17 +124,17 @@ def hole_depths(energies: np.ndarray, ratios: np.ndarray, wall: float = WALL) ->
 
 
 def all_pairs(elements: Iterable[str]) -> np.ndarray:
-    """[P, 2] atomic numbers of all pairs of elements, each with itself too."""
+    """Atomic numbers of all pairs of elements, including pairs of the same element, [P, 2]."""
     numbers = sorted(atomic_numbers[e] for e in elements)
     return np.array(list(combinations_with_replacement(numbers, 2)))
 
 
 @dataclass(frozen=True, slots=True)
 class DimersConfig:
-    """Which distances are calculated.
+    """Options of `calc`.
 
     Args:
-        ratios: Distances over the sum of the covalent radii, [D], ascending; by default 46 from 0.3 to 1.2.
+        ratios: Distances divided by the sum of the covalent radii, [D], ascending; default: 46 from 0.3 to 1.2.
     """
 
     ratios: Sequence[float] | None = None
@@ -153,19 +154,19 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Dimers:
-    """Curves of all pairs of the elements of a structure.
+    """Calculate the energy curves of all pairs of the elements of a structure.
 
     Args:
-        atoms: A structure; only its elements matter.
-        calculator: Any ASE calculator; gnnpot's calculates thousands of dimers at a time.
-        config: Options; by default `DimersConfig()`.
-        progress: Takes the dimers that are done.
+        atoms: A structure, of which only the elements are used.
+        calculator: Any ASE calculator; with gnnpot's, thousands of dimers are calculated in a batch.
+        config: Options; default: `DimersConfig()`.
+        progress: Called with the number of dimers done.
 
     Returns:
-        The energy of each pair (eV) at each distance, less those of the two atoms alone.
+        Energy of each pair at each distance, relative to the two isolated atoms (eV).
 
     Raises:
-        UnknownElementError: The potential has not seen an element.
+        UnknownElementError: The potential has not been trained on an element.
     """
     config = config or DimersConfig()
     chosen = RATIOS if config.ratios is None else np.asarray(config.ratios, dtype=float)
@@ -178,7 +179,7 @@ def scan_dimers(
     ratios: np.ndarray = RATIOS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dimers:
-    """Curves of pairs of atomic numbers `pairs` [P, 2]; the rest as for `calc`."""
+    """Calculate the energy curves of `pairs` [P, 2] of atomic numbers; other arguments are as for `calc`."""
     pairs = np.asarray(pairs)
     distances = ratios * covalent_radii[pairs].sum(axis=1)[:, None]
     return Dimers(pairs, np.asarray(ratios), dimer_energies(pairs, distances, calculator, progress))
@@ -190,12 +191,12 @@ def dimer_energies(
     calculator: AseCalculator,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Energies, less those of the two atoms alone, [P, D] eV, of `pairs` [P, 2] at `distances` [P, D], Å.
+    """Energies of `pairs` [P, 2] at `distances` [P, D] (Å), relative to the two isolated atoms, [P, D] eV.
 
-    They are what the calculator gives for molecules, neither periodic nor with anything else around.
+    Dimers are calculated as isolated, non-periodic molecules.
 
     Raises:
-        UnknownElementError: The potential has not seen an element.
+        UnknownElementError: The potential has not been trained on an element.
     """
     if isinstance(calculator, Calculator):
         check_elements(np.unique(pairs), calculator.elements, "dimers")
@@ -217,14 +218,14 @@ def dimer_energies(
 
 
 def _batch_energies(numbers: np.ndarray, distances: np.ndarray, potential: Potential) -> np.ndarray:
-    """Energies of dimers [M, 2], [M] eV, in one batch."""
+    """Energies [M] (eV) of dimers [M, 2], calculated in one batch."""
     graph = _dimers(numbers, distances, potential.cutoff, potential.three_body_cutoff is not None)
-    # with forces: the compiled copy that moves atoms gives energies together with their derivative
+    # with forces: the compiled implementation, which calculates energies together with their derivative, is used
     return potential(graph.to(potential.device), stress=False).energy.detach().cpu().numpy()
 
 
 def _dimers(numbers: np.ndarray, distances: np.ndarray, cutoff: float, triplets: bool) -> Graph:
-    """The batch of dimers [M, 2] along z, made at once: two edges each, or none beyond the cutoff."""
+    """Create a batch of dimers [M, 2] along z, each with two edges, or none beyond the cutoff."""
     m = len(distances)
     first = 2 * np.flatnonzero(distances <= cutoff)
     index = np.stack([np.stack([first, first + 1]), np.stack([first + 1, first])], axis=-1).reshape(2, -1)
@@ -242,6 +243,6 @@ def _dimers(numbers: np.ndarray, distances: np.ndarray, cutoff: float, triplets:
         num_nodes=2 * m,
     )
     if triplets:
-        # an atom with one neighbour has none
+        # there are no triplets, since each atom has one neighbour at most
         graph.triplet_index = torch.zeros(2, 0, dtype=torch.int64)
     return graph

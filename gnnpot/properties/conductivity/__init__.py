@@ -1,7 +1,7 @@
-"""Diffusion of an ion and ionic conductivity, from dynamics at several temperatures or from anyone's trajectory.
+"""Diffusion of an ion and ionic conductivity, from molecular dynamics at several temperatures or any trajectory.
 
-Here belong the displacements of the ions, the transport coefficients with their intervals, the Arrhenius fit and their
-pictures; not the dynamics themselves (`engines.md`). Others call
+This subpackage contains displacements of ions, transport coefficients with their intervals, Arrhenius fits and plots.
+Molecular dynamics is in `engines.md`. Main entry points:
 
     result = calc(atoms, make_calculator, ConductivityConfig(ion="Li", temperatures=(500, 650, 800)), folder)
     transport = analyse(read_displacements(Path("run.traj"), "Li"), temperature=600)

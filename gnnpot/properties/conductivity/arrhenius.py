@@ -1,13 +1,13 @@
-"""Activation energy, and extrapolation to another temperature.
+"""Arrhenius fits: activation energy, and extrapolation to other temperatures.
 
     fit = fit_arrhenius(temperatures, samples)
     fit.activation_energy, fit.at(300.0)
 
     ln D = ln D_0 - E_a / (k T),      ln(σ T) = ln(σ_0) - E_a / (k T)                                          (1)
 
-Straight lines by weighted least squares, one for each draw of ln D (or ln σT) from the runs' estimates; the spread
-of the lines is the interval. Where the points scatter about the line by more than their errors (χ² per degree of
-freedom above 1), the deviations from the mean line are widened by its root.
+Lines are fitted by weighted least squares, one to each sample of ln D (or ln σT) from the posteriors of the runs; their
+distribution gives the intervals. If the points scatter about the line by more than their errors (χ² per degree of
+freedom above 1), deviations from the mean line are multiplied by the square root of χ² per degree of freedom.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ _DRAWS = 5000
 
 @dataclass(frozen=True, slots=True)
 class ArrheniusFit:
-    """A line (1); intervals of 95 %."""
+    """Fit of equation (1), with 95 % intervals."""
 
     activation_energy: Estimate  #: eV
-    prefactor: Estimate  #: of the quantity, at infinite temperature
+    prefactor: Estimate  #: D_0 or σ_0, in the units of D or σT
     scatter: float  #: χ² per degree of freedom; NaN for two temperatures
-    temperatures: tuple[float, ...]  #: K, of the points
-    of_product: bool  #: whether the line is of σT and not of D
+    temperatures: tuple[float, ...]  #: K, temperatures of the points
+    of_product: bool  #: whether σT was fitted instead of D
     slopes: np.ndarray = field(repr=False)  #: [draws], -E_a/k in K
     intercepts: np.ndarray = field(repr=False)  #: [draws]
 
     def at(self, temperature: float) -> Estimate:
-        """The quantity at a temperature (K)."""
+        """D or σ at a temperature (K)."""
         values = np.exp(self.intercepts + self.slopes / temperature)
         return of_samples(values / temperature if self.of_product else values)
 
@@ -43,16 +43,16 @@ class ArrheniusFit:
 def fit_arrhenius(
     temperatures: Sequence[float], samples: Sequence[np.ndarray], *, of_product: bool, seed: int = 0
 ) -> ArrheniusFit:
-    """The line through samples of a quantity at each temperature.
+    """Fit equation (1) to samples of D or σ at each temperature.
 
     Args:
-        temperatures: K.
-        samples: of the quantity, for each temperature; those that are not positive are left out.
-        of_product: fit the quantity times T, as for a conductivity.
-        seed: of the draws.
+        temperatures: Temperatures, K.
+        samples: Samples of D or σ for each temperature; those that are not positive are left out.
+        of_product: Fit the samples times T, as for a conductivity.
+        seed: Random seed.
 
     Raises:
-        DataError: for fewer than two temperatures, or a quantity that is nowhere positive.
+        DataError: There are fewer than two temperatures, or there is one without positive samples.
     """
     if len(temperatures) < 2:
         raise DataError("activation energy: needs two temperatures or more")

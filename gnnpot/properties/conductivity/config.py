@@ -1,4 +1,4 @@
-"""Options of the analysis, and of the simulations before it."""
+"""Options of conductivity simulations and their analysis."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -13,38 +13,38 @@ SINGLY_CHARGED = frozenset({"H", "Li", "Na", "K", "Rb", "Cs", "Cu", "Ag", "F", "
 
 @dataclass(frozen=True, slots=True)
 class AnalysisConfig:
-    """How displacements become transport coefficients."""
+    """Options of the analysis of displacements."""
 
-    charge: Annotated[float, NOT_ZERO] = 1.0  #: of the ion, in units of the elementary charge
-    jump_length: Annotated[float, POSITIVE] = 3.0  #: Å, about the distance between neighbouring sites
-    #: ps, shortest lag of the fits; None: where the ions have left their sites
+    charge: Annotated[float, NOT_ZERO] = 1.0  #: charge of the ion, in units of the elementary charge
+    jump_length: Annotated[float, POSITIVE] = 3.0  #: Å, approximate distance between neighbouring sites
+    #: ps, shortest lag time of the fits; None: the time at which ions have left their sites
     fit_from: Annotated[float | None, POSITIVE] = None
-    discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps at the start that are left out
-    blocks: int = 10  #: parts of the run whose scatter gives the block averages' errors
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the samples of the posteriors
+    discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps, initial part of the trajectory that is left out
+    blocks: int = 10  #: number of blocks for block averages and their errors
+    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed for samples of the posteriors
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.blocks < 4:
-            raise ValueError(f"blocks: {self.blocks} parts have no scatter to speak of; give at least 4")
+            raise ValueError(f"blocks: {self.blocks} are too few to estimate errors; give at least 4")
 
 
 @dataclass(frozen=True, slots=True)
 class ConductivityConfig:
-    """What is simulated, and how it is analysed."""
+    """Options of the simulations and their analysis."""
 
-    ion: str  #: element that moves
+    ion: str  #: element of the mobile ion
     temperatures: Annotated[tuple[float, ...], POSITIVE] = (500.0, 650.0, 800.0)  #: K
-    supercell: tuple[int, int, int] | None = None  #: repetitions; None: each height at least `min_length`
-    min_length: Annotated[float, POSITIVE] = 12.0  #: Å, heights of the supercell where `supercell` is None
-    volume: Literal["given", "npt"] = "given"  #: the cell of the structure, or the mean one without pressure
+    supercell: tuple[int, int, int] | None = None  #: repeats; None: the least for heights of at least `min_length`
+    min_length: Annotated[float, POSITIVE] = 12.0  #: Å, minimum height of the supercell if `supercell` is None
+    volume: Literal["given", "npt"] = "given"  #: `given`: cell of the structure; `npt`: mean volume at zero pressure
     timestep: Annotated[float, POSITIVE] = 2.0  #: fs
-    #: ps of constant volume before the production; as long at constant pressure for `npt`
+    #: ps, equilibration at constant volume before production; for `npt`, before it the same time at constant pressure
     equilibration: Annotated[float, NOT_NEGATIVE] = 10.0
-    production: Annotated[float, POSITIVE] = 100.0  #: ps
-    interval: Annotated[float, POSITIVE] = 100.0  #: fs between frames
-    thermostat_time: Annotated[float, POSITIVE] = 1000.0  #: fs, of Bussi's thermostat in the production
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the first temperature; each next one has the next seed
+    production: Annotated[float, POSITIVE] = 100.0  #: ps, length of the production run
+    interval: Annotated[float, POSITIVE] = 100.0  #: fs, time between frames
+    thermostat_time: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the Bussi thermostat in production
+    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed of the first temperature; increases by 1 for each next one
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
 
     def __post_init__(self) -> None:
@@ -61,5 +61,5 @@ class ConductivityConfig:
             raise ValueError("interval: is shorter than a time step, or gives fewer than 20 frames; change it")
 
     def steps(self, picoseconds: float) -> int:
-        """Time steps in a time."""
+        """Number of time steps in a time (ps)."""
         return round(1000 * picoseconds / self.timestep)

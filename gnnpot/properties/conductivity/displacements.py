@@ -1,11 +1,11 @@
-"""Where ions have gone, relative to the framework, from any trajectory.
+"""Displacements of ions relative to the framework, from any trajectory.
 
     moved = read_displacements(Path("run.traj"), "Li", frame_time=100.0)
     moved.ions          # [T, M, 3], Å
 
-Positions are unwrapped from frame to frame by the nearest image in fractional coordinates, which is right as long as no
-atom moves by half a cell between frames, and multiplied by the mean cell. The mean displacement of all other atoms, the
-framework, is subtracted: what drifts with the crystal does not diffuse.
+Fractional coordinates are unwrapped from frame to frame by the nearest image, which is correct if no atom moves by half
+a cell between frames, and multiplied by the mean cell. The mean displacement of all other atoms (the framework) is
+subtracted, since drift of the crystal is not diffusion.
 """
 
 import logging
@@ -22,34 +22,34 @@ from gnnpot.errors import DataError, counted
 
 log = logging.getLogger(__name__)
 
-#: share of a cell that an atom moves between frames at most, if it is to be followed
+#: largest displacement between frames in fractional coordinates that is accepted for unwrapping
 _FAR = 0.4
 _FEWEST_FRAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Displacements:
-    """Positions over time, relative to the framework."""
+    """Unwrapped positions over time, relative to the framework."""
 
-    ion: str  #: element
-    ions: np.ndarray  #: [T, M, 3] Å, float32, unwrapped
-    framework: dict[str, np.ndarray]  #: of each other element, [T, atoms, 3] Å, float32; empty if none were written
+    ion: str  #: element of the ion
+    ions: np.ndarray  #: [T, M, 3] Å, float32, unwrapped positions of ions
+    framework: dict[str, np.ndarray]  #: positions of each other element, [T, atoms, 3] Å, float32; empty if not stored
     frame_time: float  #: ps between frames
-    cell: np.ndarray  #: [3, 3] Å, mean
-    atoms: int  #: in the cell, those that were not written included
+    cell: np.ndarray  #: [3, 3] Å, mean cell
+    atoms: int  #: number of atoms in the cell, including those not stored in the trajectory
 
     @property
     def volume(self) -> float:
-        """Å³."""
+        """Volume of the mean cell, Å³."""
         return float(abs(np.linalg.det(self.cell)))
 
     @property
     def time(self) -> float:
-        """ps from the first frame to the last."""
+        """Time from the first frame to the last, ps."""
         return (len(self.ions) - 1) * self.frame_time
 
     def later(self, picoseconds: float) -> "Displacements":
-        """Without the first `picoseconds`."""
+        """Return the displacements without the first `picoseconds`."""
         first = round(picoseconds / self.frame_time)
         if len(self.ions) - first < _FEWEST_FRAMES:
             raise DataError(
@@ -60,18 +60,18 @@ class Displacements:
 
 
 def read_displacements(path: Path, ion: str, frame_time: float | None = None) -> Displacements:
-    """The displacements in a trajectory that gnnpot or ASE reads.
+    """Read displacements from any trajectory that gnnpot or ASE can read.
 
     Args:
-        path: the trajectory.
-        ion: the element that diffuses.
-        frame_time: fs between frames; None: as the frames say, which those of gnnpot do.
+        path: Path of the trajectory.
+        ion: Element of the ion.
+        frame_time: fs between frames; None: read from the frames, for trajectories of gnnpot.
 
     Returns:
-        The displacements of the ions and of the other atoms.
+        Displacements of ions and other atoms.
 
     Raises:
-        DataError: for a trajectory that can't be followed.
+        DataError: The trajectory can't be read or unwrapped, or has no `ion`.
     """
     if ion not in atomic_numbers:
         raise DataError(f"ion: '{ion}' is no element; give a symbol like Li")
@@ -94,7 +94,7 @@ def read_displacements(path: Path, ion: str, frame_time: float | None = None) ->
 
 
 class _Unwrapped:
-    """Fractional coordinates that are continuous in time."""
+    """Unwraps fractional coordinates frame by frame."""
 
     def __init__(self, first: Atoms, path: Path) -> None:
         if not first.pbc.any() or first.cell.rank < 3:
@@ -178,14 +178,14 @@ def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:
 
 
 def _time_of(atoms: Atoms) -> float | None:
-    """fs; None if the frame does not say."""
+    """Time of a frame in fs; None if the frame does not contain it."""
     state = atoms.info.get("gnnpot_md")
     value = state.get("time") if isinstance(state, dict) else atoms.info.get("time_fs")
     return None if value is None else float(value)
 
 
 def _frame_time(path: Path, times: list[float | None], given: float | None) -> float:
-    """ps between frames. Raises `DataError` if they are not equally far apart, or nothing says how far."""
+    """Time between frames in ps. Raises `DataError` if it is not constant or not known."""
     if len(times) < _FEWEST_FRAMES:
         raise DataError(
             f"{path}: has {counted(len(times), 'frame')}, too few to see diffusion; give at least {_FEWEST_FRAMES}"
@@ -197,7 +197,7 @@ def _frame_time(path: Path, times: list[float | None], given: float | None) -> f
     if any(time is None for time in times):
         raise DataError(f"{path}: does not say the time between its frames; give it, in fs (--frame-time)")
     steps = np.diff(np.array(times, dtype=float))
-    # the last frame of a run may come early
+    # the last interval of a run may be shorter
     if not np.allclose(steps[:-1], steps[0], rtol=1e-6) or not 0 < steps[-1] <= steps[0] * (1 + 1e-6):
         raise DataError(f"{path}: its frames are not equally far apart in time; give the frame time in fs")
     return float(steps[0]) / 1000

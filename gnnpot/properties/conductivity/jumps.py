@@ -1,12 +1,12 @@
-"""Jumps of ions between sites, found without knowing the sites.
+"""Detection of jumps of ions between sites, without knowledge of the sites.
 
-Each ion's positions are averaged over a window, which removes its vibration. It has jumped when it is farther than
-0.7 a from where it was last seen at rest, a being the length of a jump; there it rests anew. With the rate Γ of jumps
-of an ion and their mean square length <l²>,
+The position of each ion is averaged over time windows, which removes its vibration. A jump is counted when the averaged
+position is farther than 0.7 a, with the jump length a, from the reference position of the ion, and the position after
+the jump becomes its new reference. With the jump rate Γ of an ion and the mean square jump length <l²>,
 
     D_jump = Γ <l²> / 6,      f = D_tracer / D_jump                                                            (1)
 
-f, the correlation factor, is below 1 where ions jump back.
+The correlation factor f is below 1 if ions tend to jump back.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ import numpy as np
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.msd import CM2_S
 
-#: share of a jump's length that an ion must have moved
+#: displacement that counts as a jump, in units of the jump length
 _FAR = 0.7
-#: ps over which positions are averaged
+#: ps, window for averaging positions
 _WINDOW = 0.5
 
 
@@ -27,13 +27,13 @@ _WINDOW = 0.5
 class Jumps:
     """Statistics of jumps."""
 
-    count: int
-    rate: float  #: 1/ps, of an ion
+    count: int  #: number of jumps
+    rate: float  #: 1/ps, jump rate of an ion
     residence: float  #: ps, mean time of an ion between jumps
-    length: float  #: Å, root mean square
-    correlation: float  #: f of (1)
-    along: tuple[float, float, float]  #: mean square of the cosine with a, b, c; 1/3 is isotropic
-    lengths: np.ndarray  #: [count], Å
+    length: float  #: Å, root mean square jump length
+    correlation: float  #: correlation factor f of (1)
+    along: tuple[float, float, float]  #: mean squared cosine of the angle to a, b and c; 1/3 if isotropic
+    lengths: np.ndarray  #: [count] Å, length of each jump
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,8 +47,8 @@ class Jumps:
 
 
 def count_jumps(moved: Displacements, jump_length: float, tracer: float) -> Jumps:
-    """The jumps in displacements, for a tracer diffusion coefficient (cm²/s) of the same run."""
-    # of a run that is short beside the window, a tenth
+    """Count the jumps in displacements; `tracer` is the tracer diffusion coefficient (cm²/s) of the same run."""
+    # at most a tenth of the run
     window = max(1, min(round(_WINDOW / moved.frame_time), len(moved.ions) // 10))
     frames = len(moved.ions) // window
     smooth = moved.ions[: frames * window].reshape(frames, window, -1, 3).mean(axis=1)

@@ -1,7 +1,7 @@
-"""Where ions are, and how far they have come: density in the cell, and van Hove's functions.
+"""Ion density in the cell, and van Hove correlation functions.
 
-    self part       G_s(r, t) = < δ(r - |r_i(t) - r_i(0)|) >_i, per Å of r
-    distinct part   G_d(r, t) = < Σ_(j≠i) δ(r - |r_j(t) - r_i(0)|) >_i / (4 π r² ρ): 1 far away
+    self part       G_s(r, t) = < δ(r - |r_i(t) - r_i(0)|) >_i, in 1/Å
+    distinct part   G_d(r, t) = < Σ_(j≠i) δ(r - |r_j(t) - r_i(0)|) >_i / (4 π r² ρ), which tends to 1 at large r
 
 Van Hove, Phys. Rev. 95, 249 (1954).
 """
@@ -12,37 +12,37 @@ import numpy as np
 
 from gnnpot.properties.conductivity.displacements import Displacements
 
-#: Å between points of the density
+#: Å, spacing of the density grid
 _SPACING = 0.4
-#: starting times over which the distinct part is averaged
+#: number of time origins over which the distinct part is averaged
 _ORIGINS = 20
 _BINS = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Density:
-    """Density of the ion, folded into one of the equal parts of the cell."""
+    """Density of the ion, averaged over the repeated cells of the supercell."""
 
-    values: np.ndarray  #: [a, b, c], ions per Å³
-    cell: np.ndarray  #: [3, 3] Å, of the part
+    values: np.ndarray  #: [a, b, c] ions per Å³, on a grid along the cell vectors
+    cell: np.ndarray  #: [3, 3] Å, the repeated cell
 
     def projected(self, axis: int) -> np.ndarray:
-        """Mean along a vector of the cell."""
+        """Mean density along a cell vector."""
         return self.values.mean(axis=axis)
 
 
 @dataclass(frozen=True, slots=True)
 class VanHove:
-    """Van Hove's functions at several times."""
+    """Van Hove correlation functions at several times."""
 
-    times: np.ndarray  #: [K], ps
-    distances: np.ndarray  #: [R], Å
-    self_part: np.ndarray  #: [K, R], 1/Å
-    distinct_part: np.ndarray  #: [K, R]
+    times: np.ndarray  #: [K] ps
+    distances: np.ndarray  #: [R] Å
+    self_part: np.ndarray  #: [K, R] 1/Å, G_s
+    distinct_part: np.ndarray  #: [K, R] G_d
 
 
 def density(moved: Displacements, repeats: tuple[int, int, int] = (1, 1, 1)) -> Density:
-    """The density in a cell that is `repeats` times smaller along each vector."""
+    """Calculate the density in the cell of which the simulated cell contains `repeats` along each vector."""
     cell = moved.cell / np.array(repeats)[:, None]
     shape = np.maximum(2, np.round(np.linalg.norm(cell, axis=1) / _SPACING).astype(int))
     counts = np.zeros(int(np.prod(shape)), dtype=np.int64)
@@ -56,13 +56,13 @@ def density(moved: Displacements, repeats: tuple[int, int, int] = (1, 1, 1)) -> 
 
 
 def van_hove(moved: Displacements, times: tuple[float, ...] = ()) -> VanHove:
-    """Van Hove's functions at `times` (ps); empty: four from one frame to half of the run."""
+    """Calculate van Hove functions at `times` (ps); default: four times from one frame to half of the run."""
     frames = len(moved.ions)
     if times:
         lags = np.unique(np.clip(np.round(np.array(times) / moved.frame_time), 1, frames - 1).astype(int))
     else:
         lags = np.unique(np.geomspace(1, frames // 2, 4).astype(int))
-    # half of the smallest height of the cell, within which nearest images are all
+    # at most half of the smallest height of the cell, within which only nearest images contribute
     reach = min(12.0, 0.5 / np.linalg.norm(np.linalg.inv(moved.cell), axis=0).max())
     edges = np.linspace(0, reach, _BINS + 1)
     self_part = np.stack([_self_part(moved.ions, int(lag), edges) for lag in lags])

@@ -1,24 +1,24 @@
-"""Mean-square displacements over lags, and diffusion coefficients of them with 95 % intervals.
+"""Mean-square displacements, and diffusion coefficients with 95 % intervals.
 
-For M ions in d dimensions, averaged over times t and, for the tracer, over ions i,
+For M ions in d dimensions, with averages over times t and, for the tracer, over ions i,
 
     MSD_tracer(τ)     = < |r_i(t + τ) - r_i(t)|² >            -> 2 d D_tracer τ + c                            (1)
     MSD_collective(τ) = < |Σ_i r_i(t + τ) - r_i(t)|² > / M    -> 2 d D_collective τ + c                        (2)
 
-| estimate | what it is                                                                                            |
-|----------|-------------------------------------------------------------------------------------------------------|
+| estimate | method                                                                                                 |
+|----------|--------------------------------------------------------------------------------------------------------|
 | Bayesian | line through the MSD with the covariance of a random walk (McCluskey et al. 2025, as in kinisi)        |
-| blocks   | the slope in each of B parts of the run; mean and Student's t interval of B - 1 degrees of freedom     |
+| blocks   | slope in each of B blocks of the run; mean and Student's t interval with B - 1 degrees of freedom      |
 
 The covariance of the MSD at lags τ <= τ' is that of a random walk, v(τ) n(τ)/n(τ'), with the variance v of the MSD and
-the number n of independent displacements. The posterior of slope and intercept is then a Gaussian, that of generalised
-least squares, cut off where D < 0. It is calculated, not sampled: kinisi's chains begin with an intercept of zero in
-all walkers, and some hundred steps do not reach the posterior where ions rattle in their sites, and the line does not
-pass through zero.
+the number n of independent displacements. The posterior of slope and intercept is then the Gaussian of generalised
+least squares, truncated to D >= 0. It is calculated analytically instead of by Markov chain Monte Carlo: the chains of
+kinisi start with an intercept of zero, and do not reach the posterior in some hundred steps if ions vibrate in their
+sites, so that the line does not pass through zero.
 
-The variances v are those of the squared displacements over n = M T/τ. Of the collective motion there are so few that
-these variances would follow the chances of the run, and intervals hold the truth in 86 % of cases; it is a sum of many
-ions and so Gaussian, for which they are 2/d (2 d D τ)²/(T/τ), with the D of a first fit.
+For the tracer, v is the variance of the squared displacements divided by n = M T/τ. Collective displacements are so few
+that this estimate would have large errors, and only 86 % of the intervals would contain the true value. Since they are
+sums over many ions, they are Gaussian, with v = 2/d (2 d D τ)²/(T/τ) for the D of a first fit.
 
 McCluskey, Coles, Morgan, J. Chem. Theory Comput. 21, 79 (2025).
 """
@@ -29,13 +29,13 @@ import numpy as np
 from scipy.stats import t as student_t
 from scipy.stats import truncnorm
 
-#: lags of a mean-square displacement
+#: number of lags of a mean-square displacement
 _LAGS = 40
-#: the longest lag, as a share of the run
+#: longest lag, as a fraction of the run
 _LONGEST = 0.5
-#: smallest eigenvalue of a covariance over the largest
+#: eigenvalues of a covariance below this fraction of the largest are left out of its inverse
 _CONDITION = 1e-12
-#: of a posterior
+#: number of samples of a posterior
 SAMPLES = 20_000
 #: Å²/ps in cm²/s
 CM2_S = 1e-4
@@ -50,7 +50,7 @@ class Estimate:
     high: float
 
     def holds(self, truth: float) -> bool:
-        """Whether the interval holds a value."""
+        """Whether the interval contains a value."""
         return self.low <= truth <= self.high
 
     def scaled(self, factor: float) -> "Estimate":
@@ -58,17 +58,17 @@ class Estimate:
 
     @property
     def relative(self) -> float:
-        """Half the interval over the value."""
+        """Half the width of the interval divided by the value."""
         return (self.high - self.low) / (2 * abs(self.value)) if self.value else np.inf
 
 
 def sorted_interval(value: float, low: float, high: float) -> tuple[float, float, float]:
-    """The value, and the ends of its interval in order."""
+    """Return the value, and the ends of its interval in ascending order."""
     return value, min(low, high), max(low, high)
 
 
 def of_samples(samples: np.ndarray) -> Estimate:
-    """Median, 2.5 and 97.5 %."""
+    """Median, and the interval from the 2.5th to the 97.5th percentile."""
     low, middle, high = np.percentile(samples, (2.5, 50, 97.5))
     return Estimate(float(middle), float(low), float(high))
 
@@ -77,20 +77,20 @@ def of_samples(samples: np.ndarray) -> Estimate:
 class MeanSquare:
     """A mean-square displacement."""
 
-    lags: np.ndarray  #: [L], frames
-    values: np.ndarray  #: [L], Å²
-    variances: np.ndarray  #: [L], Å⁴, of the values
-    independent: np.ndarray  #: [L], number of independent displacements
-    dimensions: int
+    lags: np.ndarray  #: [L] frames
+    values: np.ndarray  #: [L] Å²
+    variances: np.ndarray  #: [L] Å⁴, variances v of the values
+    independent: np.ndarray  #: [L] number n of independent displacements
+    dimensions: int  #: d
 
 
 def chosen_lags(frames: int) -> np.ndarray:
-    """Lags in frames, evenly from 1 to half of the run."""
+    """Lags in frames, evenly spaced from 1 to half of the run."""
     return np.unique(np.linspace(1, max(2, _LONGEST * frames), _LAGS).astype(int))
 
 
 def tracer_msd(positions: np.ndarray, lags: np.ndarray) -> MeanSquare:
-    """(1) of positions [T, M, d]."""
+    """Tracer MSD (1) of positions [T, M, d]."""
     frames, ions, dimensions = positions.shape
     values, variances, independent = (np.empty(len(lags)) for _ in range(3))
     for k, lag in enumerate(lags):
@@ -102,7 +102,7 @@ def tracer_msd(positions: np.ndarray, lags: np.ndarray) -> MeanSquare:
 
 
 def collective_msd(positions: np.ndarray, lags: np.ndarray) -> MeanSquare:
-    """(2) of positions [T, M, d]."""
+    """Collective MSD (2) of positions [T, M, d]."""
     frames, ions, dimensions = positions.shape
     total = positions.sum(axis=1, dtype=np.float64) / np.sqrt(ions)
     values = np.array([np.square(total[lag:] - total[:-lag]).sum(axis=-1).mean() for lag in lags])
@@ -111,34 +111,34 @@ def collective_msd(positions: np.ndarray, lags: np.ndarray) -> MeanSquare:
 
 
 def with_gaussian_variances(msd: MeanSquare, first: int) -> MeanSquare:
-    """The variances of a random walk whose slope is that of the MSD from lag `first` on."""
+    """Replace the variances by those of a Gaussian random walk with the slope of the MSD from lag `first` on."""
     used = msd.lags >= first
     slope = np.average(msd.values[used] / msd.lags[used], weights=msd.independent[used])
     return replace(msd, variances=2 / msd.dimensions * (slope * msd.lags) ** 2 / msd.independent)
 
 
 def covariance(msd: MeanSquare) -> np.ndarray:
-    """[L, L], Å⁴, of the values of an MSD, as that of a random walk."""
-    # row: the shorter lag
+    """Covariance of the values of an MSD for a random walk, [L, L] Å⁴."""
+    # the row is the shorter lag
     upper = np.triu(msd.variances[:, None] * msd.independent[:, None] / msd.independent[None, :])
     return upper + np.triu(upper, 1).T
 
 
 def diffusion_samples(msd: MeanSquare, frame_time: float, first: int, seed: int) -> np.ndarray:
-    """Samples of the diffusion coefficient given the MSD.
+    """Sample the posterior of the diffusion coefficient, given the MSD.
 
     Args:
-        msd: the mean-square displacement.
-        frame_time: ps.
-        first: lag in frames at which the line begins.
-        seed: of the samples.
+        msd: Mean-square displacement.
+        frame_time: Time between frames, ps.
+        first: Shortest lag of the fit, frames.
+        seed: Random seed.
 
     Returns:
-        [20000], cm²/s, independent samples of the posterior.
+        Independent samples of the diffusion coefficient, [20000] cm²/s.
     """
     used = msd.lags >= first
     line = np.stack([msd.lags[used] * frame_time, np.ones(used.sum())], axis=1)
-    # variances of a short run need not make a positive definite matrix: what is not is left out of its inverse
+    # the covariance of a short run may not be positive definite; small and negative eigenvalues are left out
     values, vectors = np.linalg.eigh(covariance(msd)[np.ix_(used, used)])
     kept = values > _CONDITION * values[-1]
     weights = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
@@ -146,13 +146,13 @@ def diffusion_samples(msd: MeanSquare, frame_time: float, first: int, seed: int)
     slope, error = (spread @ line.T @ weights @ msd.values[used])[0], np.sqrt(spread[0, 0])
     if not error > 0:
         return np.full(SAMPLES, max(slope, 0.0)) / (2 * msd.dimensions) * CM2_S
-    # the slope is not negative
+    # truncated, since the slope can't be negative
     samples = truncnorm.rvs(-slope / error, np.inf, slope, error, SAMPLES, random_state=np.random.default_rng(seed))
     return samples / (2 * msd.dimensions) * CM2_S
 
 
 def block_slopes(positions: np.ndarray, first: int, blocks: int, *, collective: bool) -> np.ndarray:
-    """Diffusion coefficient (Å²/frame) in each part of the run, of lags from `first` to a quarter of a part."""
+    """Diffusion coefficient (Å²/frame) in each block of the run, from lags between `first` and a quarter of a block."""
     length = len(positions) // blocks
     last = max(length // 4, first + 2)
     if last >= length - 1:
@@ -167,7 +167,7 @@ def block_slopes(positions: np.ndarray, first: int, blocks: int, *, collective: 
 
 
 def of_blocks(slopes: np.ndarray) -> Estimate | None:
-    """Mean and Student's interval; None if the parts are too short for a slope."""
+    """Mean and Student's t interval; None if the blocks are too short for a slope."""
     if not np.isfinite(slopes).all():
         return None
     count = len(slopes)

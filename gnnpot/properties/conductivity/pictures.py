@@ -1,4 +1,4 @@
-"""Pictures of a study of conductivity."""
+"""Plots of a conductivity study."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 
-#: ratio of the largest to the smallest displacement at the end, above which axes are logarithmic
+#: ratio of the largest to the smallest MSD at the longest lag, above which axes are logarithmic
 _LOGARITHMIC = 20.0
 
 
@@ -22,9 +22,9 @@ def _color(k: int) -> str:
 
 
 def draw_msd(transports: Sequence[Transport]) -> Figure:
-    """Mean-square displacements over time, of the tracer and collective, with the fits from where they begin.
+    """Plot tracer and collective mean-square displacements over lag time, with the fits in their range.
 
-    Axes are linear, as the fits are, unless the tracer's displacements at the end differ by a factor above 20.
+    Axes are linear, unless the tracer MSDs at the longest lag differ by a factor above 20.
     """
     figure = new_figure(2)
     parts = (("tracer", "tracer: $\\langle|\\Delta r_i|^2\\rangle$, Å²"), ("collective", "collective, Å²"))
@@ -40,7 +40,7 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
             axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
             fitted = t.lags >= t.fit_from
             slope = 6 * getattr(t, name).value * 1e4
-            # the intercept by relative deviations, as the fits weigh short times most
+            # the intercept is fitted to relative deviations, since the fits of D weight short times most
             over = values[fitted] - slope * t.lags[fitted]
             line = slope * t.lags[fitted] + np.average(over, weights=np.maximum(values[fitted], 1e-12) ** -2.0)
             axes.plot(
@@ -60,7 +60,7 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
 
 
 def draw_arrhenius(result: Conductivity) -> Figure:
-    """σT over 1000/T with fits and their bands to 300 K."""
+    """Plot σT over 1000/T, with fits and their 95 % bands to 300 K."""
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
     kinds = (("nernst_einstein", "Nernst–Einstein", "o", 0), ("conductivity", "collective", "s", 1))
@@ -95,7 +95,7 @@ def _draw_line(axes: Axes, fit: ArrheniusFit, color: str) -> None:
 
 
 def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: float) -> Figure:
-    """Density of the ion along the three vectors, and van Hove's functions."""
+    """Plot the ion density, averaged along each cell vector, and van Hove functions."""
     found, hove = density(moved, repeats), van_hove(moved)
     figure = new_figure(5, width=18.0, height=3.8)
     for k in range(3):
@@ -120,7 +120,7 @@ def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: 
 
 
 def draw_jumps(transports: Sequence[Transport]) -> Figure:
-    """Lengths of jumps, and diffusion along the axes."""
+    """Plot the distribution of jump lengths, and diffusion coefficients along the cell vectors."""
     figure = new_figure(2, height=3.8)
     axes = figure.add_subplot(1, 2, 1)
     for n, t in enumerate(transports):
@@ -146,6 +146,6 @@ def draw_jumps(transports: Sequence[Transport]) -> Figure:
 
 
 def _legend(axes: Axes) -> None:
-    """A legend, if there is something to name."""
+    """Add a legend, unless it would be empty."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)

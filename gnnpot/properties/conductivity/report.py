@@ -1,4 +1,4 @@
-"""The report of a study: JSON, PNG, and one HTML file that needs nothing beside it."""
+"""Report of a conductivity study: JSON, PNG, and a self-contained HTML file."""
 
 import html
 from pathlib import Path
@@ -19,19 +19,19 @@ NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png
 
 
 def shown(estimate: Estimate | None) -> str:
-    """A value with its interval."""
+    """Format a value with its interval."""
     if estimate is None:
         return "–"
     return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
 
 
 def _number(value: float) -> str:
-    """Three digits, without an exponent from a thousand on."""
+    """Format a number with three significant digits, from 1000 to 10⁶ as an integer."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def write_report(study: Study, folder: Path, title: str) -> Path:
-    """Write `NAMES` into `folder`, and return the path of the HTML. Raises `DataError`."""
+    """Write the files `NAMES` into `folder`, and return the path of the HTML file. Raises `DataError`."""
     result = study.result
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _verdict(result: Conductivity) -> str:
 
 
 def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of the main table; intervals of 95 % in brackets."""
+    """Header and rows of the main table, with 95 % intervals in parentheses."""
     head = (
         "T, K",
         "ps",
@@ -106,7 +106,7 @@ def _enough(t: Transport) -> str:
 
 
 def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of the fits."""
+    """Header and rows of the table of fits."""
     head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
     rows: list[tuple[str, ...]] = []
     for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
@@ -116,12 +116,12 @@ def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 
 def transport_table(result: Conductivity) -> str:
-    """The main table, HTML."""
+    """The main table as HTML."""
     return table(*transport_rows(result))
 
 
 def fit_table(result: Conductivity) -> str:
-    """The table of the fits, HTML."""
+    """The table of fits as HTML."""
     head, rows = fit_rows(result)
     if not rows:
         return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"
@@ -129,7 +129,7 @@ def fit_table(result: Conductivity) -> str:
 
 
 def jump_table(result: Conductivity) -> str:
-    """Jumps, and block averages."""
+    """The table of jumps and block averages as HTML."""
     head = (
         "T, K",
         "jumps",
@@ -166,7 +166,7 @@ def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:
 
 
 def isosurface(moved: Displacements, repeats: tuple[int, int, int]) -> str:
-    """The surface around twice the mean density, which turns with the mouse, as HTML."""
+    """An interactive isosurface at twice the mean density, as HTML."""
     import plotly.graph_objects as go
 
     found = density(moved, repeats)

@@ -1,4 +1,4 @@
-"""What a study of several temperatures comes to."""
+"""Results of a conductivity study at several temperatures."""
 
 import json
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ ROOM = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Conductivity:
-    """Transport at several temperatures, and the Arrhenius fits of those that were sampled long enough."""
+    """Transport at several temperatures, and Arrhenius fits to those that were sampled long enough."""
 
-    transports: tuple[Transport, ...]  #: by temperature
-    left_out: tuple[float, ...]  #: K, temperatures that both fits leave out, as their sampling is too short
-    collective_left_out: tuple[float, ...]  #: K, those that the fit of σ leaves out
-    nernst_einstein: ArrheniusFit | None  #: of σ_NE T, mS/cm K; None below two temperatures
-    collective: ArrheniusFit | None  #: of σ T, mS/cm K
+    transports: tuple[Transport, ...]  #: sorted by temperature
+    left_out: tuple[float, ...]  #: K, temperatures left out of both fits because their sampling is too short
+    collective_left_out: tuple[float, ...]  #: K, temperatures left out of the fit of σ
+    nernst_einstein: ArrheniusFit | None  #: fit of σ_NE T, mS/cm K; None for fewer than two temperatures
+    collective: ArrheniusFit | None  #: fit of σ T, mS/cm K; None for fewer than two temperatures
 
     @property
     def verdict(self) -> tuple[str, ...]:
-        """Why the sampling is too short, with the temperature."""
+        """Temperatures at which the sampling is too short, with reasons."""
         return tuple(
             f"{t.temperature:g} K: {reason}" for t in self.transports for reason in (*t.verdict, *t.collective_verdict)
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "runs": [t.to_json() for t in self.transports],
             "left_out_K": list(self.left_out),
@@ -46,18 +46,18 @@ class Conductivity:
         }
 
     def save(self, path: Path) -> None:
-        """Write the JSON. Raises `DataError`."""
+        """Write a JSON file. Raises `DataError`."""
         write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=True) + "\n")
 
     def plot(self, path: Path) -> None:
-        """The Arrhenius plot, as PNG."""
+        """Save an Arrhenius plot as PNG."""
         from gnnpot.properties.conductivity.pictures import draw_arrhenius
 
         draw_arrhenius(self).savefig(path)
 
 
 def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
-    """Activation energy and room temperature, with intervals."""
+    """Activation energy and conductivity at 300 K, with intervals."""
 
     def interval(estimate: Estimate) -> dict[str, float]:
         return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
@@ -71,11 +71,11 @@ def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
 
 
 def conclude(transports: list[Transport], charge: float) -> Conductivity:
-    """Fit what was sampled long enough; the collective coefficient needs more than the tracer's.
+    """Fit the temperatures that were sampled long enough, separately for tracer and collective coefficients.
 
     Args:
-        transports: of the temperatures.
-        charge: of the ion.
+        transports: Results at each temperature.
+        charge: Charge of the ion, in units of the elementary charge.
     """
     ordered = sorted(transports, key=lambda t: t.temperature)
     return Conductivity(
@@ -88,7 +88,7 @@ def conclude(transports: list[Transport], charge: float) -> Conductivity:
 
 
 def _fit(fitted: list[Transport], name: str, charge: float) -> ArrheniusFit | None:
-    """The line through one of the two coefficients; None below two temperatures."""
+    """Fit the conductivity from one of the two coefficients; None for fewer than two temperatures."""
     if len(fitted) < 2:
         return None
     temperatures = [t.temperature for t in fitted]
@@ -99,8 +99,8 @@ def _fit(fitted: list[Transport], name: str, charge: float) -> ArrheniusFit | No
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A result, and the displacements that it was found from, for maps."""
+    """Result of a study, with the displacements that it was calculated from."""
 
     result: Conductivity
-    displacements: tuple[Displacements, ...]  #: by temperature
-    repeats: tuple[int, int, int]  #: of the structure in the cell
+    displacements: tuple[Displacements, ...]  #: sorted by temperature
+    repeats: tuple[int, int, int]  #: repeats of the structure in the simulated cell

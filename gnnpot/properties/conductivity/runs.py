@@ -1,7 +1,7 @@
-"""The simulations at one temperature, resumable: constant pressure, constant volume, production.
+"""Simulations at one temperature: constant pressure, constant volume, production.
 
-Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, each with its log. A process that is
-killed loses at most what `engines.trajectories` says; the same call continues.
+Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, and a log for each. The same call
+resumes the simulations of a killed process, which loses at most the time stated in `engines.trajectories`.
 """
 
 import logging
@@ -21,37 +21,37 @@ from gnnpot.properties.conductivity.config import ConductivityConfig
 log = logging.getLogger(__name__)
 
 RUN = "run.zarr"
-#: fs of the thermostat's time constant while equilibrating
+#: fs, time constant of the thermostat during equilibration
 _FAST = 100.0
-#: share of the time at constant pressure that is left out of the mean volume
+#: fraction of the time at constant pressure that is left out of the mean volume
 _SETTLING = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationStage:
-    """A part of the simulations of one temperature."""
+    """A stage of the simulations at one temperature."""
 
     name: str
     steps: int
 
 
 def stages(config: ConductivityConfig) -> list[SimulationStage]:
-    """What is run at each temperature, in order."""
+    """Stages of the simulations at each temperature, in order."""
     waiting = config.steps(config.equilibration)
     found = [SimulationStage("pressure", waiting)] if config.volume == "npt" and waiting else []
     found += [SimulationStage("volume", waiting)] if waiting else []
-    # whole intervals, so that a run that is made longer has frames at equal distances
+    # a whole number of intervals, so that frames remain equally spaced if the run is extended
     every = frame_steps(config)
     return [*found, SimulationStage("run", every * max(1, round(config.steps(config.production) / every)))]
 
 
 def frame_steps(config: ConductivityConfig) -> int:
-    """Time steps between frames."""
+    """Number of time steps between frames."""
     return max(1, round(config.interval / config.timestep))
 
 
 def supercell(atoms: Atoms, config: ConductivityConfig) -> tuple[Atoms, tuple[int, int, int]]:
-    """The structure repeated, and how often. Raises `DataError` for a structure that no ion can cross."""
+    """Return the supercell and its repeats. Raises `DataError` if the structure is no crystal with the ion."""
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise DataError(f"{atoms.get_chemical_formula()}: is not periodic in three directions; give a crystal")
     if config.ion not in atoms.symbols:
@@ -78,15 +78,15 @@ def simulate(
     folder: Path,
     progress: Callable[[str, MDSample], None] | None = None,
 ) -> Path:
-    """Run, or continue, all stages of a temperature, and return the path of the production's trajectory.
+    """Run or resume all stages at a temperature, and return the path of the production trajectory.
 
     Args:
-        atoms: the supercell.
-        calculator: the potential.
-        config: the options.
+        atoms: Supercell.
+        calculator: Calculator.
+        config: Options.
         temperature: K, one of `config.temperatures`.
-        folder: of this temperature.
-        progress: called with the stage's name and each step's sample.
+        folder: Folder of this temperature.
+        progress: Called with the name of the stage and the sample of each step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     seed = config.seed + config.temperatures.index(temperature)
@@ -124,7 +124,7 @@ def simulate(
 
 
 def _next_start(atoms: Atoms, path: Path) -> Atoms:
-    """The last atoms of constant pressure, in the cell of the mean volume."""
+    """The last structure of the stage at constant pressure, scaled to the mean volume."""
     volumes = [frame.get_volume() for frame in read_trajectory(path)]
     later = volumes[int(_SETTLING * len(volumes)) :]
     atoms = _bare(atoms)
@@ -140,6 +140,6 @@ def _bare(atoms: Atoms) -> Atoms:
 
 
 def temperature_folders(folder: Path, config: ConductivityConfig) -> Iterator[tuple[float, Path]]:
-    """Each temperature with its folder."""
+    """Yield each temperature with its folder."""
     for temperature in config.temperatures:
         yield temperature, folder / f"{temperature:g}K"

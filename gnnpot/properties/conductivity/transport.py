@@ -1,4 +1,4 @@
-"""Transport coefficients of an ion at one temperature, and whether the run was long enough for them.
+"""Transport coefficients of an ion at one temperature, and checks that the run is long enough.
 
     transport = analyse(displacements, temperature=600)
     transport.tracer.value, transport.nernst_einstein, transport.verdict
@@ -8,8 +8,8 @@ With N ions of charge q in a volume V:
 
     σ_NE = N q² D_tracer / (V k T),     σ = N q² D_collective / (V k T),     H = D_tracer / D_collective          (1)
 
-The fits begin at the lag where the tracer's mean-square displacement is half a jump length squared, so that ions have
-left their sites (He, Zhu & Mo 2018), unless `fit_from` is given.
+Unless `fit_from` is given, the fits start at the lag at which the tracer MSD is half the square of the jump length, so
+that ions have left their sites (He, Zhu & Mo 2018).
 """
 
 from dataclasses import dataclass, field, replace
@@ -37,61 +37,61 @@ from gnnpot.properties.conductivity.msd import (
     with_gaussian_variances,
 )
 
-#: C
+#: elementary charge, C
 _ELEMENTARY_CHARGE = 1.602176634e-19
-#: J/K
+#: Boltzmann constant, J/K
 _BOLTZMANN = 1.380649e-23
 #: Å³ in cm³
 _CM3 = 1e-24
 
-# a run is too short where one of these does not hold
-_WIDEST = 0.5  #: half an interval over its value
-_FEWEST_JUMPS = 50  #: jumps of all ions, N MSD(T/2)/a²
-_STRAIGHTEST = 0.15  #: by which d ln MSD/d ln τ may differ from 1
+# a run is too short if one of these limits is violated
+_WIDEST = 0.5  #: largest half width of an interval, relative to its value
+_FEWEST_JUMPS = 50  #: smallest number of jumps of all ions, N MSD(T/2)/a²
+_STRAIGHTEST = 0.15  #: largest difference of d ln MSD/d ln τ from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """What an ion does at one temperature; intervals of 95 %."""
+    """Transport coefficients of an ion at one temperature, with 95 % intervals."""
 
-    ion: str
+    ion: str  #: element
     temperature: float  #: K
-    time: float  #: ps that were analysed
-    ions: int
-    atoms: int
+    time: float  #: ps, analysed time
+    ions: int  #: number of ions N
+    atoms: int  #: number of all atoms
     volume: float  #: Å³
-    fit_from: float  #: ps
+    fit_from: float  #: ps, shortest lag time of the fits
     tracer: Estimate  #: cm²/s, D_tracer
-    tracer_blocks: Estimate | None  #: cm²/s, by blocks; None if the parts are too short
+    tracer_blocks: Estimate | None  #: cm²/s, D_tracer from block averages; None if the blocks are too short
     collective: Estimate  #: cm²/s, D_collective
-    collective_blocks: Estimate | None  #: cm²/s
+    collective_blocks: Estimate | None  #: cm²/s, D_collective from block averages
     axes: tuple[Estimate, ...]  #: cm²/s, D_tracer along the directions of a, b, c
     haven_ratio: Estimate  #: D_tracer / D_collective
-    nernst_einstein: Estimate  #: mS/cm, of D_tracer
-    conductivity: Estimate  #: mS/cm, of D_collective
-    log_slope: float  #: d ln MSD/d ln τ of the tracer in the range of the fits; 1 is diffusion
-    framework_diffusion: dict[str, float]  #: cm²/s, slope of the MSD of each other element over 6
+    nernst_einstein: Estimate  #: mS/cm, σ_NE from D_tracer
+    conductivity: Estimate  #: mS/cm, σ from D_collective
+    log_slope: float  #: d ln MSD/d ln τ of the tracer in the range of the fits; 1 for diffusion
+    framework_diffusion: dict[str, float]  #: cm²/s, slope of the MSD divided by 6, for each other element
     jumps: Jumps
-    verdict: tuple[str, ...]  #: why the sampling is too short; empty if it is not
-    collective_verdict: tuple[str, ...]  #: why it is too short for the collective coefficient alone
-    tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of D_tracer given the run
-    collective_samples: np.ndarray = field(repr=False)  #: cm²/s
-    lags: np.ndarray = field(repr=False)  #: ps
+    verdict: tuple[str, ...]  #: reasons why the sampling is too short; empty if it is long enough
+    collective_verdict: tuple[str, ...]  #: reasons why it is too short for the collective coefficient only
+    tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_tracer
+    collective_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_collective
+    lags: np.ndarray = field(repr=False)  #: ps, lag times of the MSDs
     tracer_msd: np.ndarray = field(repr=False)  #: Å²
     collective_msd: np.ndarray = field(repr=False)  #: Å²
 
     @property
     def sufficient(self) -> bool:
-        """Whether the sampling was long enough, but perhaps for the collective coefficient."""
+        """Whether the sampling was long enough for the tracer coefficient."""
         return not self.verdict
 
     @property
     def collective_sufficient(self) -> bool:
-        """Whether the sampling was long enough for the collective coefficient too."""
+        """Whether the sampling was long enough for both coefficients."""
         return self.sufficient and not self.collective_verdict
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the samples, with units in the names."""
+        """All fields except the samples, with units in the keys."""
 
         def interval(estimate: Estimate | None) -> dict[str, float] | None:
             if estimate is None:
@@ -130,30 +130,30 @@ class Transport:
         }
 
     def plot(self, path: Path) -> None:
-        """Mean-square displacements with the fits, as PNG."""
+        """Save a plot of the mean-square displacements with the fits, as PNG."""
         from gnnpot.properties.conductivity.pictures import draw_msd
 
         draw_msd([self]).savefig(path)
 
 
 def conductivity_factor(ions: int, volume: float, temperature: float, charge: float) -> float:
-    """mS/cm for each cm²/s, of (1)."""
+    """Factor σ / D of equation (1), in mS/cm per cm²/s."""
     return 1e3 * ions / (volume * _CM3) * (charge * _ELEMENTARY_CHARGE) ** 2 / (_BOLTZMANN * temperature)
 
 
 def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | None = None) -> Transport:
-    """The transport coefficients of displacements.
+    """Calculate transport coefficients from displacements.
 
     Args:
-        moved: the displacements.
-        temperature: K.
-        config: the options.
+        moved: Displacements.
+        temperature: Temperature of the run, K.
+        config: Options; default: `AnalysisConfig()`.
 
     Returns:
-        The coefficients, with intervals of 95 %.
+        Transport coefficients with 95 % intervals.
 
     Raises:
-        DataError: for a run that is too short for any fit, or an impossible temperature.
+        DataError: `config.discard` leaves too few frames, or the temperature is not positive.
     """
     config = config or AnalysisConfig()
     if not 0 < temperature < np.inf:
@@ -202,15 +202,15 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
 
 
 def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) -> int:
-    """The lag in frames at which the fits begin."""
+    """Shortest lag of the fits, in frames."""
     longest = int(msd.lags[-1])
     if config.fit_from is not None:
         first = max(1, round(config.fit_from / moved.frame_time))
     else:
         reached = np.flatnonzero(msd.values >= 0.5 * config.jump_length**2)
-        # where the ions have not left their sites, the verdict says so
+        # if the ions have not left their sites, the verdict reports it
         first = int(msd.lags[reached[0]]) if len(reached) else longest // 2
-    # a line needs some lags; 0.6 leaves the last fifth of the run
+    # the fit needs several lags; the longest lag is half of the run, and 0.6 leaves a fifth of the run
     return int(np.clip(first, 1, max(1, int(0.6 * longest))))
 
 
@@ -230,7 +230,7 @@ def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tup
 
 
 def _ratio(tracer: np.ndarray, collective: np.ndarray, seed: int) -> Estimate:
-    """D_tracer / D_collective, whose errors are taken as independent: that of the collective one decides."""
+    """D_tracer / D_collective with errors taken as independent, since the error of D_collective dominates."""
     rng = np.random.default_rng(seed)
     positive = collective[collective > 0]
     if not len(positive):
@@ -239,7 +239,7 @@ def _ratio(tracer: np.ndarray, collective: np.ndarray, seed: int) -> Estimate:
 
 
 def _slope(positions: np.ndarray, frame_time: float) -> float:
-    """cm²/s, by the slope of the MSD between a quarter and half of the run."""
+    """Diffusion coefficient (cm²/s) from the slope of the MSD at lags between a quarter and half of the run."""
     frames = len(positions)
     lags = np.unique(np.linspace(frames // 4, frames // 2, 5).astype(int))
     return float(np.polyfit(lags * frame_time, tracer_msd(positions, lags).values, 1)[0] / 6 * CM2_S)

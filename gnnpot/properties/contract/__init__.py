@@ -1,10 +1,10 @@
-"""The model contract: what every potential must keep, measured on any ASE calculator.
+"""Model contract: physical requirements on every potential, checked for any ASE calculator.
 
     report = check_contract(Calculator("path/to/checkpoint", dtype=torch.float64))
     report.passed, report.failures
 
-What is measured is said in `contract.probes`; the bounds are in `Tolerances`, one set for each precision. A calculator
-of a gnnpot potential is also asked whether a batch gives what its structures give one by one.
+The checks are defined in `contract.probes`; the bounds are in `Tolerances`, one set for each precision. For calculators
+of gnnpot, results of a batch are also compared with those of its structures one by one.
 """
 
 import logging
@@ -28,7 +28,7 @@ from gnnpot.properties.contract.structures import default_structures
 
 logger = logging.getLogger(__name__)
 
-#: names of all checks; the last two are asked of a gnnpot calculator only
+#: names of all checks; the last two are for calculators of gnnpot only
 QUESTIONS = (
     "rotation", "reflection", "translation", "permutation", "repetition", "supercell", "choice of cell",
     "forces = -dE/dr", "stress = dE/dε/V", "isolated atom", "separated atoms", "smooth dimer", "smooth cluster",
@@ -48,7 +48,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """How far from exact a calculator may be, in the units of `contract.probes`; the defaults are for float64."""
+    """Bounds of deviations, in the units of `contract.probes`; the defaults are for float64."""
 
     energy: float = 1e-8
     forces: float = 1e-7
@@ -57,14 +57,14 @@ class Tolerances:
     stress_derivative: float = 1e-6
     energy_jump: float = 1e-6
     force_jump: float = 1e-4
-    step: float = 1e-3  #: Å, of numeric derivatives
-    interval: float = 1e-7  #: Å, at which a difference that is left is a jump
+    step: float = 1e-3  #: Å, step of numerical derivatives
+    interval: float = 1e-7  #: Å, interval over which a remaining difference counts as a jump
 
     def bound(self, quantity: str) -> float:
         return getattr(self, quantity.replace(" ", "_"))
 
 
-#: single precision: seven digits of the energies of atoms
+#: bounds for single precision, in which atomic energies have seven digits
 FLOAT32 = Tolerances(
     energy=2e-5,
     forces=1e-3,
@@ -80,7 +80,7 @@ FLOAT32 = Tolerances(
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report: the largest deviation of one quantity under one question on one structure."""
+    """One line of the report: the largest deviation of a quantity in a check of a structure."""
 
     name: str
     structure: str
@@ -89,12 +89,12 @@ class Check:
     bound: float
     unit: str
     status: Literal["passed", "known", "failed", "skipped"]
-    detail: str = ""  #: why it was skipped or is known to deviate, or what the calculator raised
+    detail: str = ""  #: reason for a skipped check or a known deviation, or the exception of the calculator
 
 
 @dataclass(frozen=True, slots=True)
 class ContractReport:
-    """All checks, in the order in which they were made."""
+    """Results of all checks, in order of execution."""
 
     checks: tuple[Check, ...]
 
@@ -104,12 +104,12 @@ class ContractReport:
 
     @property
     def known(self) -> tuple[Check, ...]:
-        """Deviations that the potential is known for."""
+        """Checks with a known deviation of the potential."""
         return tuple(c for c in self.checks if c.status == "known")
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed but what is known, and something was checked."""
+        """Whether no check failed, except for known deviations, and at least one passed."""
         return not self.failures and any(c.status == "passed" for c in self.checks)
 
 
@@ -121,23 +121,23 @@ def check_contract(
     tolerances: Tolerances | None = None,
     known: Sequence[KnownDeviation] = (),
 ) -> ContractReport:
-    """Ask `calculator` everything, about `structures` or, without any, about small ones of the first two `elements`.
+    """Run all checks on a calculator.
 
-    What a calculator does not implement is skipped; what it raises is a failed check.
+    Checks of properties that the calculator does not implement are skipped. If it raises an exception, the check fails.
 
     Args:
         calculator: Any ASE calculator.
-        structures: By name, or a list; by default small ones of the first two `elements`.
-        elements: Symbols; by default those that a gnnpot calculator knows. Other calculators don't say.
-        tolerances: By default those of the calculator's `dtype`, float64 where it has none.
-        known: Deviations that do not count as failed where they are not larger.
+        structures: Structures, with names or as a list; default: small structures of the first two `elements`.
+        elements: Chemical symbols; default: the elements of a gnnpot calculator. Required for other calculators.
+        tolerances: Bounds; default: those for the `dtype` of the calculator, or float64 if it has none.
+        known: Known deviations; a failed check that deviates no more than these does not count as failed.
 
     Returns:
-        All checks, in the order in which they were made.
+        Results of all checks, in order of execution.
 
     Raises:
         ConfigError: There are neither structures nor elements.
-        DataError: An object is no structure.
+        DataError: An object is not a structure.
     """
     if tolerances is None:
         tolerances = FLOAT32 if getattr(calculator, "dtype", torch.float64) == torch.float32 else Tolerances()
@@ -161,11 +161,11 @@ def check_contract(
 
 
 def reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
-    """Distances to look at closely, and the distance to which atoms are pulled apart."""
+    """Cutoffs of the calculator's models, and the distance up to which smoothness is checked; Å."""
     if not isinstance(calculator, Calculator):
         return (), 10.0
     models = (calculator.potential.model, *calculator.potential.terms)
-    # a model that makes its triplets itself says their reach in its config only
+    # a model that constructs its triplets itself has the three-body cutoff in its config only
     found = [getattr(getattr(m, "config", None), "three_body_cutoff", None) for m in models]
     found += [c for m in models for c in (m.cutoff, m.three_body_cutoff)]
     cutoffs = {c for c in found if c is not None}
@@ -175,7 +175,7 @@ def reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
 def _questions(
     calculator: AseCalculator, probe: probes.Probe, structures: Mapping[str, Atoms]
 ) -> Iterator[tuple[str, str, Callable[[], probes.Deviations]]]:
-    """(name, structure's name, question) of all that is asked."""
+    """Yield the name, structure name and function of each check."""
     about_structures = {
         "rotation": probes.rotation,
         "reflection": probes.reflection,
@@ -207,7 +207,7 @@ def _questions(
 def _ask(
     name: str, structure: str, question: Callable[[], probes.Deviations], tolerances: Tolerances
 ) -> Iterator[Check]:
-    """The checks of one question: the largest deviation of each quantity."""
+    """Run one function, and yield a check with the largest deviation for each quantity."""
     largest: dict[str, float] = {}
     try:
         for quantity, measured in question():
@@ -224,7 +224,7 @@ def _ask(
 
 
 def _or_known(check: Check, known: Sequence[KnownDeviation]) -> Check:
-    """The check, with the reason if its failure is a deviation that is known."""
+    """Return the check, with status `known` and the reason if it failed with a known deviation."""
     for deviation in known:
         if (
             check.status == "failed"
@@ -236,14 +236,14 @@ def _or_known(check: Check, known: Sequence[KnownDeviation]) -> Check:
 
 
 def _batch(calculator: Calculator, structures: Sequence[Atoms]) -> probes.Deviations:
-    """A batch of structures gives what each gives by itself."""
+    """Results of a batch equal those of its structures calculated one by one."""
     potential = calculator.potential
     graphs = [potential.graph(atoms).to(potential.device) for atoms in structures]
     yield from _differences(potential(Batch.from_data_list(graphs)), [potential(g) for g in graphs])
 
 
 def _cross_talk(calculator: Calculator, structures: Sequence[Atoms]) -> probes.Deviations:
-    """Moving the atoms of one structure of a batch changes nothing in the others."""
+    """Moving the atoms of one structure in a batch does not change the results of the others."""
     potential = calculator.potential
     rattled = structures[0].copy()
     rattled.rattle(0.1, seed=3)

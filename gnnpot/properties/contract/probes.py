@@ -1,18 +1,18 @@
-"""What the contract measures: deviations from what physics asks of any potential.
+"""Checks of the model contract: deviations from physical requirements on any potential.
 
-Every function yields (quantity, measured deviation), with quantities
+Each check yields pairs of a quantity and its measured deviation:
 
-| quantity           | unit   | deviation of                                                                  |
+| quantity           | unit   | deviation                                                                     |
 |--------------------|--------|-------------------------------------------------------------------------------|
-| energy             | eV     | energy per atom                                                               |
-| forces             | eV/Å   | a component of a force                                                        |
-| stress             | eV/Å³  | a component of the stress                                                     |
-| force derivative   | eV/Å   | forces from -dE/dr, numerically                                               |
-| stress derivative  | eV/Å³  | stress from dE/dε / V, numerically                                            |
-| energy jump        | eV     | energy, left over where an interval shrinks to nothing                        |
-| force jump         | eV/Å   | force, the same                                                               |
+| energy             | eV     | difference in energy per atom                                                 |
+| forces             | eV/Å   | largest difference in a force component                                       |
+| stress             | eV/Å³  | largest difference in a stress component                                      |
+| force derivative   | eV/Å   | difference between forces and numerical -dE/dr                                |
+| stress derivative  | eV/Å³  | difference between stress and numerical dE/dε / V                             |
+| energy jump        | eV     | change in energy over an interval that is reduced to a very small length      |
+| force jump         | eV/Å   | change in a force component over such an interval                             |
 
-Forces and stress above 1 are compared relative to their largest component.
+If the largest component of forces or stress is above 1, deviations are relative to it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a calculator predicts for one structure."""
+    """Prediction of a calculator for one structure."""
 
     energy: float  #: eV
     forces: np.ndarray  #: [N, 3] eV/Å
@@ -43,13 +43,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A calculator to be asked, and how finely."""
+    """A calculator, with the parameters of the checks."""
 
     calculator: BaseCalculator
-    step: float  #: Å, of numeric derivatives
-    interval: float  #: Å, at which a difference that is left is a jump
-    cutoffs: tuple[float, ...] = ()  #: Å, distances to look at closely
-    reach: float = 10.0  #: Å, to which atoms are pulled apart step by step
+    step: float  #: Å, step of numerical derivatives
+    interval: float  #: Å, interval over which a remaining difference counts as a jump
+    cutoffs: tuple[float, ...] = ()  #: Å, distances at which jumps are always looked for
+    reach: float = 10.0  #: Å, distance up to which smoothness is checked
 
     def __call__(self, atoms: Atoms) -> Answer:
         atoms = atoms.copy()
@@ -65,7 +65,7 @@ class Probe:
         return Answer(energy, forces, stress)
 
     def energy(self, atoms: Atoms) -> float:
-        """The energy whose derivatives the forces are, eV."""
+        """Energy that is consistent with the forces, eV."""
         if atoms.calc is not self.calculator:
             atoms = atoms.copy()
             atoms.calc = self.calculator
@@ -81,7 +81,7 @@ def _compare(answer: Answer, energy: float, forces: np.ndarray, stress: np.ndarr
 
 
 def _largest(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest deviation; NaN counts as infinite."""
+    """Largest deviation, relative if components of `b` exceed 1; values that are not finite count as infinite."""
     deviation = np.abs(np.asarray(a) - b).max() / max(1.0, np.abs(b).max())
     return float(deviation) if np.isfinite(deviation) else float("inf")
 
@@ -92,7 +92,7 @@ def rotation(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def reflection(probe: Probe, atoms: Atoms) -> Deviations:
-    """The same for a rotation with a mirror plane; left- and right-handed crystals have one energy."""
+    """As `rotation`, for an improper rotation; left- and right-handed crystals have the same energy."""
     yield from _orthogonal(probe, atoms, Rotation.from_rotvec([0.3, 0.8, -0.5]).as_matrix() @ np.diag([1, 1, -1]))
 
 
@@ -108,7 +108,7 @@ def _orthogonal(probe: Probe, atoms: Atoms, matrix: np.ndarray) -> Deviations:
 
 
 def translation(probe: Probe, atoms: Atoms) -> Deviations:
-    """Moving everything changes nothing; forces sum to zero."""
+    """Translation of all atoms does not change the results; forces sum to zero."""
     before = probe(atoms)
     moved = atoms.copy()
     moved.positions += np.array([3.21, -1.7, 12.345])
@@ -117,7 +117,7 @@ def translation(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def permutation(probe: Probe, atoms: Atoms) -> Deviations:
-    """The order of the atoms is only names."""
+    """The order of the atoms does not affect the results."""
     before = probe(atoms)
     backwards = np.arange(len(atoms))[::-1]
     for order in (backwards, np.random.default_rng(1).permutation(len(atoms))):
@@ -125,7 +125,7 @@ def permutation(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def repetition(probe: Probe, atoms: Atoms) -> Deviations:
-    """The same question has the same answer, with any others in between."""
+    """Repeated calculations of a structure give the same results, after calculations of others."""
     before = probe(atoms)
     other = atoms.copy()
     other.positions[0] += 0.3
@@ -135,7 +135,7 @@ def repetition(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def supercell(probe: Probe, atoms: Atoms) -> Deviations:
-    """Two cells have twice the energy, the same forces and the same stress."""
+    """A supercell of two cells has twice the energy, and the same forces and stress."""
     for axis in np.flatnonzero(atoms.pbc):
         before = probe(atoms)
         repeats = [1, 1, 1]
@@ -145,7 +145,7 @@ def supercell(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def choice_of_cell(probe: Probe, atoms: Atoms) -> Deviations:
-    """One crystal has many cells: other images of the atoms, skewed vectors, and vectors in another order."""
+    """Equivalent cells give the same results: other images of atoms, skewed vectors, and vectors in another order."""
     axes = np.flatnonzero(atoms.pbc)
     if len(axes) == 0:
         return
@@ -164,7 +164,7 @@ def choice_of_cell(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def forces_are_derivatives(probe: Probe, atoms: Atoms) -> Deviations:
-    """-dE/dx along single coordinates, and along directions in which every atom moves."""
+    """Forces equal -dE/dx, along single coordinates and along directions in which all atoms move."""
     rng = np.random.default_rng(2)
     forces = probe(atoms).forces
     directions = [rng.uniform(-1, 1, forces.shape) for _ in range(2)]
@@ -178,7 +178,7 @@ def forces_are_derivatives(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def stress_is_derivative(probe: Probe, atoms: Atoms) -> Deviations:
-    """dE/dε / V for each component of the strain."""
+    """The stress equals dE/dε / V for each component of the strain."""
     stress = probe(atoms).stress
     if stress is None:
         return
@@ -213,7 +213,7 @@ def _strained(atoms: Atoms, size: float, i: int, j: int) -> Atoms:
 
 
 def isolated_atom(probe: Probe, symbol: str) -> Deviations:
-    """One atom alone has a finite energy and no force, in a large cell as without any."""
+    """An isolated atom has a finite energy and zero force, in a large cell as well as without a cell."""
     atom = Atoms(symbol, positions=[[0.1, 0.2, 0.3]])
     alone = probe(atom)
     yield "energy", 0.0 if np.isfinite(alone.energy) else float("inf")
@@ -223,24 +223,24 @@ def isolated_atom(probe: Probe, symbol: str) -> Deviations:
 
 
 def separation(probe: Probe, a: str, b: str) -> Deviations:
-    """Two atoms far apart have the energy of their sum."""
+    """The energy of two atoms far apart is the sum of their energies."""
     far = probe(dimer(a, b, 3 * probe.reach))
     total = sum(probe.energy(Atoms(s)) for s in (a, b))
     yield from _compare(far, total, np.zeros((2, 3)), None)
 
 
 def smooth_dimer(probe: Probe, a: str, b: str) -> Deviations:
-    """Energy and forces have no jump while two atoms are pulled apart."""
+    """Energy and forces have no jumps while two atoms are separated."""
     yield from _jumps(probe, lambda r: dimer(a, b, r), 0.8 * bond(a, b))
 
 
 def smooth_cluster(probe: Probe, a: str, b: str) -> Deviations:
-    """The same while an atom leaves a cluster, through the cutoffs of pairs and triplets."""
+    """Energy and forces have no jumps while an atom leaves a cluster, through the cutoffs of pairs and triplets."""
     yield from _jumps(probe, lambda r: cluster(a, b, r), 0.8 * bond(a, b))
 
 
 def _jumps(probe: Probe, structure: Callable[[float], Atoms], start: float) -> Deviations:
-    """Look for suspicious intervals of a scan, halve each down to `probe.interval`, and see what is left."""
+    """Find intervals of a scan with large changes, bisect each down to `probe.interval`, and yield what remains."""
     grid = np.linspace(start, probe.reach, 60)
     answers = [probe(structure(r)) for r in grid]
     crossed = _crossings([structure(r) for r in grid], probe.cutoffs)
@@ -265,14 +265,14 @@ def _read_at(
 
 
 def _outliers(values: Sequence[np.ndarray], count: int = 3) -> list[int]:
-    """Intervals over which the values change more than over their neighbours."""
+    """Intervals over which the values change most compared with the neighbouring intervals."""
     change = np.array([np.abs(b - a).max() for a, b in zip(values, values[1:], strict=False)])
     padded = np.pad(change, 1, mode="edge")
     return np.argsort(0.5 * (padded[:-2] + padded[2:]) - change)[:count].tolist()
 
 
 def _crossings(structures: Sequence[Atoms], cutoffs: tuple[float, ...]) -> list[int]:
-    """Intervals in which some distance passes one of the cutoffs."""
+    """Intervals in which a distance crosses one of the cutoffs."""
     distances = np.array([np.linalg.norm(s.positions[:, None] - s.positions, axis=-1).ravel() for s in structures])
     crossed = np.zeros(len(structures) - 1, dtype=bool)
     for cutoff in cutoffs:
@@ -283,9 +283,9 @@ def _crossings(structures: Sequence[Atoms], cutoffs: tuple[float, ...]) -> list[
 def _narrow(
     f: Callable[[float], np.ndarray], low: tuple[float, np.ndarray], high: tuple[float, np.ndarray], interval: float
 ) -> float:
-    """What is left of |f(high) - f(low)| after halving, always keeping the half that changes more, down to `interval`.
+    """Remaining |f(high) - f(low)| after bisection to `interval`, each time keeping the half with the larger change.
 
-    The change over the intervals to both sides, which is all that a steep but smooth function has, is taken off.
+    The larger change over the two neighbouring intervals is subtracted, which leaves zero for steep smooth functions.
     """
     while high[0] - low[0] > interval:
         r = 0.5 * (low[0] + high[0])

@@ -1,4 +1,4 @@
-"""Small structures that ask hard questions: each element of a list appears, in surroundings of every kind."""
+"""Small test structures of one or two elements: crystals, slab, and molecules."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from gnnpot.errors import ConfigError
 
 
 def default_structures(elements: Sequence[str], seed: int = 0) -> dict[str, Atoms]:
-    """A rattled, strained crystal; one-atom cell; slab; molecule without a cell; and a left-handed cell.
+    """Rattled, strained crystal; one-atom cell; left-handed cell; slab; and molecule without a cell.
 
-    Of the first two `elements` (or the one). Bonds are as long as the covalent radii add up to.
+    They consist of the first two `elements` (or the only one), with bond lengths equal to the sum of covalent radii.
     """
     if not elements:
         raise ConfigError("the contract needs structures to look at: give structures or elements")
@@ -43,17 +43,17 @@ def default_structures(elements: Sequence[str], seed: int = 0) -> dict[str, Atom
 
 
 def bond(a: str, b: str) -> float:
-    """Sum of covalent radii, Å."""
+    """Bond length as the sum of covalent radii, Å."""
     return float(covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]])
 
 
 def dimer(a: str, b: str, distance: float) -> Atoms:
-    """Two atoms `distance` Å apart along a direction that is parallel to nothing; no cell."""
+    """Two atoms at a distance (Å) along a general direction; no cell."""
     return Atoms([a, b], [np.zeros(3), distance * np.array([0.48, 0.6, 0.64])])
 
 
 def cluster(a: str, b: str, distance: float) -> Atoms:
-    """Three atoms in a bent, uneven triangle, and a fourth that is `distance` Å from the first; no cell."""
+    """Three atoms in an irregular triangle, and a fourth at `distance` (Å) from the first; no cell."""
     d = bond(a, b)
     base = [[0, 0, 0], [1.05 * d, 0.1, -0.05], [0.35 * d, 0.98 * d, 0.1]]
     return Atoms([a, b, a, b], [*base, np.array([-0.31, -0.42, 0.853]) * distance])
