@@ -1,20 +1,21 @@
-"""Elastic tensor of a crystal: stiffness, averages over orientations, mechanical stability.
+"""Elastic tensor of a crystal: stiffness, polycrystalline averages, mechanical stability.
 
     result = calc(atoms, calculator)
     result.bulk_modulus, result.stiffness[0, 0], result.stable
     result.plot(Path("elastic.png"))
 
-The relaxed crystal is strained by ε in each of the six Voigt components, its atoms relax, and the stress is fitted by
+The relaxed crystal is strained by ε in each of the six Voigt components, its atoms are relaxed, and the stress is
+fitted by
 
     σ_a(ε_b) = C_ab ε_b + D_ab ε_b²                                                                             (1)
 
-for each component b (the engineering shear γ = 2 ε for b = 4, 5, 6). D holds the deviation from Hooke's law, so that
-the error of C is of the third order in ε. The tensor is then averaged over the crystal's symmetry. Bulk and shear
-modulus of a polycrystal lie between Reuss's (constant stress) and Voigt's (constant strain) averages; Hill's is their
-mean. The crystal is stable if all eigenvalues of C are positive (Born's criterion; Mouhat and Coudert, Phys. Rev. B 90,
-224104 (2014)).
+for each component b (with the engineering shear γ = 2 ε for b = 4, 5, 6). D accounts for the deviation from Hooke's
+law, so the error of C is of third order in ε. The tensor is then averaged over the crystal's symmetry. The bulk and
+shear moduli of a polycrystal lie between the Reuss (constant stress) and Voigt (constant strain) averages; the Hill
+average is their mean. The crystal is stable if all eigenvalues of C are positive (Born criterion; Mouhat and Coudert,
+Phys. Rev. B 90, 224104 (2014)).
 
-The uncertainty is what a fit to the smaller strains alone changes; it has nothing to do with the potential's error.
+The uncertainty is the difference from a fit to the smaller strains only, without the error of the potential.
 
 Tensor, averages and symmetry by pymatgen (`pymatgen.analysis.elasticity`): de Jong et al., Sci. Data 2, 150009 (2015).
 """
@@ -36,13 +37,13 @@ from gnnpot.properties.relaxed import crystal_of, relaxed, stress_of
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.units import GPA, VOIGT
 
-#: order of pymatgen's IEEE tensors is that of ASE: xx, yy, zz, yz, xz, xy
+#: Voigt order of both pymatgen and ASE
 _NAMES = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
 @dataclass(frozen=True, eq=False)
 class Elasticity:
-    """The elastic tensor of a crystal, and what follows from it."""
+    """Elastic tensor of a crystal, and derived quantities."""
 
     formula: str
     stiffness: np.ndarray  #: [6, 6] GPa, Voigt order xx, yy, zz, yz, xz, xy, along the axes of the given cell
@@ -51,56 +52,56 @@ class Elasticity:
     bulk_modulus_reuss: float  #: GPa
     shear_modulus_voigt: float  #: GPa
     shear_modulus_reuss: float  #: GPa
-    bulk_modulus_uncertainty: float  #: GPa, of Hill's average
-    shear_modulus_uncertainty: float  #: GPa, of Hill's average
-    residual_stress: float  #: GPa, the largest component of the unstrained crystal
+    bulk_modulus_uncertainty: float  #: GPa, of the Hill average
+    shear_modulus_uncertainty: float  #: GPa, of the Hill average
+    residual_stress: float  #: GPa, the largest stress component of the unstrained crystal
 
     @property
     def bulk_modulus(self) -> float:
-        """Hill's average, GPa."""
+        """Bulk modulus, Hill average, GPa."""
         return 0.5 * (self.bulk_modulus_voigt + self.bulk_modulus_reuss)
 
     @property
     def shear_modulus(self) -> float:
-        """Hill's average, GPa."""
+        """Shear modulus, Hill average, GPa."""
         return 0.5 * (self.shear_modulus_voigt + self.shear_modulus_reuss)
 
     @property
     def young_modulus(self) -> float:
-        """Of a polycrystal, from Hill's averages, GPa."""
+        """Young's modulus of a polycrystal, from Hill averages, GPa."""
         return 9 * self.bulk_modulus * self.shear_modulus / (3 * self.bulk_modulus + self.shear_modulus)
 
     @property
     def poisson_ratio(self) -> float:
-        """Of a polycrystal, from Hill's averages."""
+        """Poisson's ratio of a polycrystal, from Hill averages."""
         k, g = self.bulk_modulus, self.shear_modulus
         return (3 * k - 2 * g) / (6 * k + 2 * g)
 
     @property
     def universal_anisotropy(self) -> float:
-        """0 for an isotropic crystal (Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008))."""
+        """Anisotropy, 0 if isotropic (Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008))."""
         shear = 5 * self.shear_modulus_voigt / self.shear_modulus_reuss
         return shear + self.bulk_modulus_voigt / self.bulk_modulus_reuss - 6
 
     @property
     def eigenvalues(self) -> np.ndarray:
-        """[6] GPa, of the stiffness, ascending."""
+        """Eigenvalues of the stiffness, ascending, [6] GPa."""
         return np.linalg.eigvalsh(self.stiffness)
 
     @property
     def stable(self) -> bool:
-        """Whether every small strain costs energy."""
+        """Whether every small strain increases the energy."""
         return bool(self.eigenvalues[0] > 0)
 
     def young_modulus_along(self, directions: np.ndarray) -> np.ndarray:
         """Young's modulus along unit vectors `directions` [..., 3], GPa: 1/E = S_ijkl n_i n_j n_k n_l."""
         n = np.asarray(directions, dtype=float)
-        # a uniaxial stress of size 1
+        # uniaxial unit stress
         stress = np.stack([n[..., i] * n[..., j] for i, j in VOIGT], axis=-1)
         return 1 / np.einsum("...a,ab,...b->...", stress, np.linalg.inv(self.stiffness), stress)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields and derived quantities, with units in the keys."""
         return {
             "formula": self.formula,
             "stiffness_GPa": self.stiffness.tolist(),
@@ -122,7 +123,7 @@ class Elasticity:
         }
 
     def plot(self, path: Path) -> None:
-        """The tensor in numbers, and Young's modulus along directions in three planes, as PNG."""
+        """Save a plot of the tensor, and of Young's modulus along directions in three planes, as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure
 
         figure = new_figure(2)
@@ -163,12 +164,12 @@ class Elasticity:
 
 @dataclass(frozen=True, slots=True)
 class ElasticConfig:
-    """How a crystal is strained.
+    """Options of `calc`.
 
     Args:
         strains: ε of equation (1), at least three values; shears are ε_yz = ε, so γ = 2 ε.
-        relax: Relax cell and atoms first; otherwise the crystal is taken as it is, and the tensor at its stress.
-        fmax: eV/Å, the largest force that may be left when atoms relax.
+        relax: Relax cell and positions first; otherwise the tensor is calculated for the given crystal at its stress.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     strains: tuple[float, ...] = (-0.01, -0.005, 0.005, 0.01)
@@ -190,19 +191,19 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Elasticity:
-    """The elastic tensor of a crystal by a calculator.
+    """Calculate the elastic tensor of a crystal.
 
     Args:
-        atoms: The crystal.
+        atoms: Crystal.
         calculator: Any ASE calculator with stress.
-        config: Options; by default `ElasticConfig()`.
-        progress: Takes the strained cells that are done, and the relaxation before.
+        config: Options; default: `ElasticConfig()`.
+        progress: Called with the progress of the relaxation and the number of strained cells done.
 
     Returns:
-        The tensor along the axes of the given cell, and averages.
+        The tensor in the axes of the given cell, and averages.
 
     Raises:
-        DataError: The structure is no crystal.
+        DataError: The structure is not a crystal.
         SimulationError: A relaxation fails.
     """
     config = config or ElasticConfig()
@@ -226,7 +227,7 @@ def calc(
 
 
 def strained(atoms: Atoms, component: int, strain: float) -> Atoms:
-    """A copy with the symmetric strain ε_ij = ε_ji = `strain` of a Voigt component."""
+    """Copy of `atoms` with the symmetric strain ε_ij = ε_ji = `strain` for a Voigt component."""
     i, j = VOIGT[component]
     deformation = np.eye(3)
     deformation[i, j] = deformation[j, i] = (i == j) + strain
@@ -237,7 +238,7 @@ def strained(atoms: Atoms, component: int, strain: float) -> Atoms:
 
 def _result(crystal: Atoms, strains: np.ndarray, stresses: np.ndarray, unstrained: np.ndarray) -> Elasticity:
     tensor = _symmetrised(_slopes(strains, stresses, unstrained), crystal)
-    # the smaller half of the strains; with the unstrained cell, two more points are enough for equation (1)
+    # the smaller half of the strains, at least two, which together with the unstrained cell determine equation (1)
     inner = np.argsort(np.abs(strains), kind="stable")[: max(2, len(strains) // 2)]
     smaller = _symmetrised(_slopes(strains[inner], stresses[:, inner], unstrained), crystal)
     return Elasticity(
@@ -255,7 +256,7 @@ def _result(crystal: Atoms, strains: np.ndarray, stresses: np.ndarray, unstraine
 
 
 def _slopes(strains: np.ndarray, stresses: np.ndarray, unstrained: np.ndarray) -> np.ndarray:
-    """C of equation (1), [6, 6] GPa, from stresses [6, S, 6] of the strains [S]."""
+    """C of equation (1), [6, 6] GPa, from stresses [6, S, 6] at strains [S]."""
     design = np.stack([strains, strains**2], axis=1)
     stiffness = np.empty((6, 6))
     for b in range(6):
@@ -265,7 +266,7 @@ def _slopes(strains: np.ndarray, stresses: np.ndarray, unstrained: np.ndarray) -
 
 
 def _symmetrised(stiffness: np.ndarray, crystal: Atoms) -> ElasticTensor:
-    """pymatgen's tensor, averaged over the point group of the crystal."""
+    """Convert to pymatgen's tensor, averaged over the point group of the crystal."""
     structure = AseAtomsAdaptor.get_structure(crystal)
     tensor: Tensor = ElasticTensor.from_voigt(stiffness)
     return ElasticTensor(tensor.fit_to_structure(structure, symprec=0.01))

@@ -1,24 +1,23 @@
-"""Equation of state of a crystal that is scaled as a whole.
+"""Birch-Murnaghan equation of state of a crystal under uniform scaling.
 
-    state = calc(atoms, calculator)                                # any ASE calculator; gnnpot's works in batches
+    state = calc(atoms, calculator)                                # any ASE calculator; batched for gnnpot's
     state.volume, state.bulk_modulus / GPA
     state.plot(Path("eos.png"))
 
-    state = fit_birch_murnaghan(volumes, energies)                 # from energies that are known
+    state = fit_birch_murnaghan(volumes, energies)                 # from given energies
 
-The equation of Birch and Murnaghan of third order is a cubic in x = V^(-2/3),
+The third-order Birch-Murnaghan equation is a cubic polynomial in x = V^(-2/3),
 
     E(V) = E0 + 9/16 V0 B0 { (q - 1)³ B1 + (q - 1)² (6 - 4 q) },   q = (V0 / V)^(2/3)                          (1)
 
-so that it is fitted by linear least squares, E = c0 + c1 x + c2 x² + c3 x³. The minimum is where dE/dx = 0 with
-d²E/dx² > 0, and there
+which is fitted by linear least squares, E = c0 + c1 x + c2 x² + c3 x³. At the minimum, dE/dx = 0 with d²E/dx² > 0, and
 
     B0 = V d²E/dV² = (4/9) V^(-7/3) d²E/dx²,                                                                  (2)
-    B1 = dB/dP = 4 + 2/3 V0^(-2/3) d³E/dx³ / (d²E/dx²),                                                       (3)
+    B1 = dB/dP = 4 + 2/3 V0^(-2/3) d³E/dx³ / (d²E/dx²).                                                       (3)
 
-(3) by comparing c3 (x - x0)³ with what (1) has of the third order in q - 1, 9/16 V0 B0 (B1 - 4) (q - 1)³.
+Equation (3) follows from comparing c3 (x - x0)³ with the third-order term of (1), 9/16 V0 B0 (B1 - 4) (q - 1)³.
 
-Source: Birch, Phys. Rev. 71, 809 (1947); fitted as by Lejaeghere et al., Crit. Rev. Solid State 39, 1 (2014).
+Source: Birch, Phys. Rev. 71, 809 (1947); fit as in Lejaeghere et al., Crit. Rev. Solid State 39, 1 (2014).
 """
 
 from collections.abc import Sequence
@@ -37,25 +36,25 @@ from gnnpot.errors import SimulationError
 from gnnpot.properties.relaxed import crystal_of
 from gnnpot.units import GPA
 
-#: volumes over that of the given crystal
+#: default volumes, relative to the volume of the given crystal
 RATIOS = np.linspace(0.94, 1.06, 7)
 
 
 @dataclass(frozen=True, eq=False)
 class EquationOfState:
-    """A crystal at its minimum, and the curve that was fitted."""
+    """Equation of state: parameters at the minimum, and the fitted volumes and energies."""
 
-    energy: float  #: eV, of the cell
-    volume: float  #: Å³, of the cell
-    bulk_modulus: float  #: eV/Å³
-    derivative: float  #: dB/dP
-    residual: float  #: eV, root mean square of what the fit leaves
-    volumes: np.ndarray  #: [M] Å³, that were fitted
-    energies: np.ndarray  #: [M] eV
-    shifts: int = 0  #: how often the volumes were scaled to reach the minimum
+    energy: float  #: eV, energy of the cell at the minimum, E0
+    volume: float  #: Å³, volume of the cell at the minimum, V0
+    bulk_modulus: float  #: eV/Å³, B0
+    derivative: float  #: dB/dP, B1
+    residual: float  #: eV, root mean square of the residuals of the fit
+    volumes: np.ndarray  #: [M] Å³, fitted volumes
+    energies: np.ndarray  #: [M] eV, fitted energies
+    shifts: int = 0  #: number of times the volumes were scaled to reach the minimum
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "energy_eV": self.energy,
             "volume_A3": self.volume,
@@ -68,13 +67,13 @@ class EquationOfState:
         }
 
     def energies_at(self, volumes: np.ndarray) -> np.ndarray:
-        """Equation (1) at `volumes` (Å³), eV."""
+        """Energies by equation (1) at `volumes` (Å³), eV."""
         q = (self.volume / np.asarray(volumes)) ** (2 / 3)
         strain = (q - 1) ** 3 * self.derivative + (q - 1) ** 2 * (6 - 4 * q)
         return self.energy + 9 / 16 * self.volume * self.bulk_modulus * strain
 
     def plot(self, path: Path) -> None:
-        """The energies and the fitted curve, as PNG."""
+        """Save a plot of the energies and the fitted curve as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure()
@@ -97,9 +96,9 @@ class EquationOfState:
 
 
 def fit_birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> EquationOfState | None:
-    """Equation (1) fitted to volumes (Å³, at least four) and energies (eV); None if it has no minimum.
+    """Fit equation (1) to volumes (Å³, at least four) and energies (eV); None if the curve has no minimum.
 
-    The minimum may lie beyond the volumes: then it is extrapolated, and the caller's to judge.
+    The minimum may be outside the range of volumes, i.e. extrapolated; the caller should check this.
     """
     volumes, energies = np.asarray(volumes, dtype=float), np.asarray(energies, dtype=float)
     if not np.isfinite(energies).all():
@@ -111,7 +110,7 @@ def fit_birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> EquationOf
     discriminant = c2**2 - 3 * c1 * c3
     if not discriminant > 0 or (c2 < 0 and c3 == 0):
         return None
-    # of the two roots of dE/dt = c1 + 2 c2 t + 3 c3 t² that with d²E/dt² > 0; a cubic term near zero does it no harm
+    # the root of dE/dt = c1 + 2 c2 t + 3 c3 t² with d²E/dt² > 0, in a form that is accurate if c3 is close to zero
     root = np.sqrt(discriminant)
     place = -c1 / (c2 + root) if c2 >= 0 else (root - c2) / (3 * c3)
     if centre + width * place <= 0:
@@ -131,7 +130,7 @@ def fit_birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> EquationOf
 
 
 def scaled_to(atoms: Atoms, volume: float) -> Atoms:
-    """A copy of a crystal, scaled to a volume (Å³) with its shape and fractional coordinates kept."""
+    """Copy of a crystal, scaled to a volume (Å³) at constant shape and fractional coordinates."""
     scaled = atoms.copy()
     scaled.set_cell(atoms.cell * (volume / atoms.get_volume()) ** (1 / 3), scale_atoms=True)
     return scaled
@@ -141,18 +140,18 @@ def scaled_energies(atoms: Atoms, calculator: AseCalculator, volumes: Sequence[f
     """Energies of a crystal scaled to `volumes` (Å³), [M] eV.
 
     Raises:
-        UnknownElementError: The potential has not seen an element.
+        UnknownElementError: The potential has not been trained on an element.
     """
     return energies_of((scaled_to(atoms, float(volume)) for volume in volumes), calculator)
 
 
 @dataclass(frozen=True, slots=True)
 class EquationOfStateConfig:
-    """Which volumes are calculated.
+    """Options of `calc`.
 
     Args:
-        volumes: Å³, of the cell, at least four; by default seven from 0.94 to 1.06 of the crystal's.
-        max_shifts: How often the volumes may be scaled.
+        volumes: Å³, volumes of the cell, at least four; default: seven from 0.94 to 1.06 of the given volume.
+        max_shifts: Maximum number of times the volumes are scaled to reach the minimum.
     """
 
     volumes: Sequence[float] | None = None
@@ -171,22 +170,22 @@ def calc(
     calculator: AseCalculator,
     config: EquationOfStateConfig | None = None,
 ) -> EquationOfState:
-    """The equation of state of a crystal by a calculator.
+    """Calculate the equation of state of a crystal.
 
-    Where the minimum lies beyond the volumes, all are scaled by one factor towards it.
+    If the minimum is outside the range of volumes, all volumes are scaled by a common factor towards it.
 
     Args:
-        atoms: The crystal; it is scaled with its shape and fractional coordinates kept.
+        atoms: Crystal; it is scaled at constant shape and fractional coordinates.
         calculator: Any ASE calculator.
-        config: Options; by default `EquationOfStateConfig()`.
+        config: Options; default: `EquationOfStateConfig()`.
 
     Returns:
-        Energy, volume and bulk modulus at the minimum, and the curve that was fitted.
+        Energy, volume and bulk modulus at the minimum, and the fitted volumes and energies.
 
     Raises:
-        DataError: The structure is no crystal.
-        SimulationError: There is no minimum near, or an energy is not finite.
-        UnknownElementError: The potential has not seen an element.
+        DataError: The structure is not a crystal.
+        SimulationError: No minimum is found near the volumes, or an energy is not finite.
+        UnknownElementError: The potential has not been trained on an element.
     """
     config = config or EquationOfStateConfig()
     atoms = crystal_of(atoms, "equation of state")
@@ -201,7 +200,7 @@ def calc(
         state = fit_birch_murnaghan(tried, energies)
         if state is not None and tried.min() <= state.volume <= tried.max():
             return replace(state, shifts=shifts)
-        # by half of their range, towards the lowest energy
+        # shift by half of the range, towards the lower energy
         step = np.sqrt(tried.max() / tried.min())
         tried = tried / step if energies[np.argmin(tried)] < energies[np.argmax(tried)] else tried * step
     raise SimulationError(

@@ -1,14 +1,14 @@
 """Formation energy of a crystal, and its energy above the convex hull of all competing phases.
 
-    # ComputedEntry of pymatgen, or everything by the calculator
+    # competing phases from entries of pymatgen, or calculated from structures
     result = calc(atoms, calculator, FormationEnergyConfig(entries=Path("entries.json")))
     result = calc(atoms, calculator, FormationEnergyConfig(references=(metal, oxygen)))
     result.formation_energy, result.energy_above_hull, result.decomposition
 
-With entries, the energy of the calculator is compared with theirs, so that it must mean the same: a potential of raw
-PBE and PBE+U energies of the Materials Project's settings is given the same corrections (`corrections="MP2020"`), by
-pymatgen. Entries are corrected by the same scheme, or used unchanged. With references, all energies are the
-calculator's, and no correction is made.
+With entries, the energy of the calculator is compared with theirs, so both must have the same reference. For potentials
+trained on uncorrected PBE and PBE+U energies with settings of the Materials Project, `corrections="MP2020"` adds the
+MP2020 correction to the calculator's energy, by pymatgen. The energies of entries are used unchanged, and should then
+include the same correction. With references, all energies are calculated by the calculator without corrections.
 
 Phase diagram and corrections by pymatgen: Ong et al., Chem. Mater. 20, 1798 (2008); Wang et al., Sci. Rep. 11, 15496
 (2021).
@@ -44,31 +44,31 @@ Corrections = Literal["MP2020", "none"]
 
 @dataclass(frozen=True, slots=True)
 class DecompositionPhase:
-    """A phase that a crystal decomposes into."""
+    """A phase into which a crystal decomposes."""
 
     formula: str
-    share: float  #: of the atoms
+    share: float  #: fraction of the atoms
 
 
 @dataclass(frozen=True, eq=False)
 class FormationEnergy:
-    """Energies of a crystal relative to its elements and to the competing phases."""
+    """Energies of a crystal relative to the elements and the competing phases."""
 
     formula: str
-    energy: float  #: eV/atom, with the correction
-    correction: float  #: eV/atom, that was added to the calculator's energy
-    formation_energy: float  #: eV/atom, from the elements
+    energy: float  #: eV/atom, including the correction
+    correction: float  #: eV/atom, correction added to the calculator's energy
+    formation_energy: float  #: eV/atom, relative to the elements
     energy_above_hull: float  #: eV/atom; negative if it is below the hull of the competing phases
-    decomposition: tuple[DecompositionPhase, ...]  #: the competing phases of lowest energy at its composition
-    phases: tuple[tuple[str, float, float], ...]  #: (formula, eV/atom from the elements, eV/atom above the hull)
+    decomposition: tuple[DecompositionPhase, ...]  #: competing phases of lowest energy at the same composition
+    phases: tuple[tuple[str, float, float], ...]  #: (formula, formation energy, energy above the hull), eV/atom
 
     @property
     def stable(self) -> bool:
-        """Whether no competing phase is lower."""
+        """Whether the crystal is on or below the hull of the competing phases."""
         return self.energy_above_hull <= 1e-8
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "formula": self.formula,
             "formation_energy_eV_atom": self.formation_energy,
@@ -83,7 +83,7 @@ class FormationEnergy:
         }
 
     def plot(self, path: Path) -> None:
-        """Formation energies of the phases near the hull: against composition for two elements, as PNG."""
+        """Save a plot as PNG: formation energy over composition for two elements, else energies above the hull."""
         from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
 
         figure = new_figure(width=5.6)
@@ -135,15 +135,15 @@ class FormationEnergy:
 
 @dataclass(frozen=True, slots=True)
 class FormationEnergyConfig:
-    """What a crystal is compared with; give one of the three sources of competing phases.
+    """Options of `calc`; give one of the three sources of competing phases.
 
     Args:
-        entries: A JSON file with a list of pymatgen's ComputedEntry or ComputedStructureEntry, of the elements too.
-        references: Competing phases, of the elements too, whose energies the calculator gives.
-        from_materials_project: Entries by mp-api; needs the network, and the key in MP_API_KEY.
-        corrections: With entries: that of MP2020 is added to the calculator's energy, or nothing.
-        relax: Relax cells and atoms; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        entries: JSON file with a list of pymatgen's ComputedEntry or ComputedStructureEntry, including the elements.
+        references: Structures of competing phases, including the elements; the calculator calculates their energies.
+        from_materials_project: Download entries by mp-api; requires network access, and the API key in MP_API_KEY.
+        corrections: Correction added to the calculator's energy when compared with entries: MP2020, or none.
+        relax: Relax cells and positions; otherwise use the given structures.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     entries: Path | None = None
@@ -166,20 +166,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> FormationEnergy:
-    """Formation energy and energy above the hull by a calculator. Give one of the three sources of competing phases.
+    """Calculate the formation energy of a crystal and its energy above the hull.
 
     Args:
-        atoms: The crystal.
+        atoms: Crystal.
         calculator: Any ASE calculator.
-        config: The source of competing phases, and options.
-        progress: Takes structures and relaxations.
+        config: Source of competing phases, and options.
+        progress: Called with the progress of structures and relaxations.
 
     Returns:
-        Formation energy and energy above the hull (eV/atom), and the phases that the crystal decomposes into.
+        Formation energy and energy above the hull (eV/atom), and the phases into which the crystal decomposes.
 
     Raises:
-        ConfigError: The key of the Materials Project is missing.
-        DataError: The file has no entries, an element has no entry, or MP2020 does not know the composition.
+        ConfigError: The API key of the Materials Project is missing.
+        DataError: The file has no entries, an element has no entry, or MP2020 has no correction for the composition.
         SimulationError: A relaxation fails.
     """
     crystal = crystal_of(atoms, "formation energy")
@@ -198,7 +198,7 @@ def calc(
 
 
 def _calculated(config: FormationEnergyConfig, calculator: BaseCalculator, progress: Progress) -> list[ComputedEntry]:
-    """Entries of the competing phases that are given as structures."""
+    """Calculate entries of competing phases that are given as structures."""
     found, references = [], config.references
     for k, structure in enumerate(references):
         progress("formation energy: references", k, len(references))
@@ -215,7 +215,7 @@ def _calculated(config: FormationEnergyConfig, calculator: BaseCalculator, progr
 def _read(path: Path) -> list[ComputedEntry]:
     try:
         text = path.read_text("utf-8")
-        # by name of class, of pymatgen's entries alone: nothing else in the file is made
+        # only classes of pymatgen's entries are decoded, for safety
         found = [_entry(content) for content in json.loads(text)]
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give a JSON file of entries") from None
@@ -234,7 +234,7 @@ def _entry(content: dict[str, Any]) -> ComputedEntry:
 
 
 def _fetched(elements: list[str]) -> list[ComputedEntry]:
-    """The Materials Project's entries of a chemical system, with its corrections."""
+    """Download the entries of a chemical system, with corrections, from the Materials Project."""
     with needs_extra("formation energy"):
         from mp_api.client import MPRester
     if not os.environ.get("MP_API_KEY"):
@@ -244,7 +244,7 @@ def _fetched(elements: list[str]) -> list[ComputedEntry]:
 
 
 def _correction(crystal: Atoms) -> float:
-    """eV, of the cell: GGA+U where the Materials Project calculates with U."""
+    """MP2020 correction of the cell, eV; for GGA+U if the Materials Project uses U for the composition."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for run_type in ("GGA+U", "GGA"):
@@ -257,7 +257,7 @@ def _correction(crystal: Atoms) -> float:
 
 
 def _above_hull(diagram: PhaseDiagram, entry: Any) -> float:
-    """eV/atom; every entry of the diagram has one."""
+    """Energy above the hull of an entry in the diagram, eV/atom."""
     above = diagram.get_e_above_hull(entry)
     return math.nan if above is None else float(above)
 

@@ -1,10 +1,10 @@
-"""Hops of an ion onto a vacancy: the inequivalent ones of a crystal.
+"""Inequivalent hops of an ion to a vacancy in a crystal.
 
     for hop in find_hops(crystal, "Li", longest=4.0):
         start, end = end_structures(crystal, (3, 3, 3), hop)
 
-A hop is a pair of sites i and j of the ion, j displaced by cells s. Two hops are equivalent if an operation of the
-crystal's space group, or the exchange of the two ends, maps one onto the other.
+A hop is a pair of ion sites i and j, with j translated by s cells. Two hops are equivalent if a symmetry operation of
+the crystal's space group, or exchange of the two ends, maps one onto the other.
 """
 
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ from gnnpot.properties.defects import SYMPREC
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """An ion moves from its site `start` onto the vacant site `end`, `shift` cells away."""
+    """Hop of an ion from site `start` to the vacant site `end`, translated by `shift` cells."""
 
-    start: int  #: index in the crystal
-    end: int
-    shift: tuple[int, int, int]
+    start: int  #: index of the initial site in the crystal
+    end: int  #: index of the final site in the crystal
+    shift: tuple[int, int, int]  #: translation of the final site along each vector, in cells
     length: float  #: Å
-    multiplicity: int  #: equivalent hops in the crystal, both directions counted once
+    multiplicity: int  #: number of equivalent hops in the crystal; both directions count as one
 
 
 def find_hops(crystal: Atoms, ion: str, longest: float) -> list[Hop]:
-    """The inequivalent hops of an ion, the shortest first.
+    """Find the inequivalent hops of an ion, sorted by length.
 
     Args:
-        crystal: Periodic.
-        ion: An element of it.
-        longest: Å, of a hop.
+        crystal: Periodic crystal.
+        ion: Element of the ion.
+        longest: Maximum length of a hop, Å.
 
     Raises:
-        ConfigError: There is no such ion, or no hop of that length.
+        ConfigError: There is no such ion, or no hop up to this length.
     """
     sites = np.flatnonzero(crystal.symbols == ion)
     if not len(sites):
@@ -56,13 +56,13 @@ def find_hops(crystal: Atoms, ion: str, longest: float) -> list[Hop]:
         if name not in orbits:
             a, b, c = (int(x) for x in shift)
             orbits[name] = Hop(int(sites[i]), int(sites[j]), (a, b, c), float(length), 0)
-    # every pair is there in both directions
+    # every pair was counted in both directions
     found = [Hop(h.start, h.end, h.shift, h.length, counts[name] // 2) for name, h in orbits.items()]
     return sorted(found, key=lambda hop: round(hop.length, 6))
 
 
 def _operations(crystal: Atoms, sites: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(rotation [3, 3], site that each site is mapped to [S], cells by which its image is displaced [S, 3])."""
+    """For each operation: rotation [3, 3], image site of each site [S], and its translation in cells [S, 3]."""
     scaled = crystal.get_scaled_positions(wrap=False)
     symmetry = spglib.get_symmetry((crystal.cell.array, scaled, crystal.numbers), symprec=SYMPREC)
     if symmetry is None:
@@ -83,7 +83,7 @@ def _operations(crystal: Atoms, sites: np.ndarray) -> list[tuple[np.ndarray, np.
 def _images(
     i: int, j: int, shift: np.ndarray, operations: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> list[tuple[int, ...]]:
-    """All hops that the operations and the exchange of the ends make of one, as (i, j, shift)."""
+    """All hops equivalent to (i, j, shift) by symmetry operations and exchange of the ends, in the same form."""
     images = []
     for rotation, onto, cells in operations:
         moved = rotation @ shift + cells[j] - cells[i]
@@ -93,9 +93,9 @@ def _images(
 
 
 def end_structures(crystal: Atoms, supercell: tuple[int, int, int], hop: Hop) -> tuple[Atoms, Atoms]:
-    """The supercell with the ion on the site `start`, and with the ion on `end`; the other of the two is vacant.
+    """Supercells with the ion on site `start` and on site `end` of a hop; the respective other site is vacant.
 
-    Raises `ConfigError` if the supercell is so small that the hop ends on an image of its start.
+    Raises `ConfigError` if the supercell is so small that the hop ends at an image of its start.
     """
     whole, count = crystal.repeat(supercell), len(crystal)
     cell = np.mod(hop.shift, supercell)
@@ -104,7 +104,7 @@ def end_structures(crystal: Atoms, supercell: tuple[int, int, int], hop: Hop) ->
         raise ConfigError(f"supercell: {supercell} is so small that the ion meets its own image; give more repeats")
     start_atoms = whole.copy()
     end_atoms = whole.copy()
-    # the same atom in both, so that images can be interpolated; it ends where the hop does, not on a periodic image
+    # the same atom moves, not wrapped to a periodic image, so that images can be interpolated
     end_atoms.positions[hop.start] = crystal.positions[hop.end] + np.asarray(hop.shift) @ crystal.cell.array
     del start_atoms[end]
     del end_atoms[end]

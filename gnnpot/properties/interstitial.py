@@ -1,11 +1,11 @@
-"""Formation energy of interstitial atoms, in the inequivalent voids of a crystal.
+"""Formation energies of interstitial atoms in the inequivalent voids of a crystal.
 
     result = calc(atoms, calculator, InterstitialConfig(element="H", chemical_potentials={"H": -3.4}))
     result.sites[0].energy, result.sites[0].position
 
-By equation (1) of `gnnpot.properties.defects`, which says what the chemical potential is. Starts are the vertices of
-the Voronoi cells of the atoms, which are the points that are farthest from all atoms around, one of each set that the
-crystal's symmetry maps onto each other. Atoms then relax; what began in different voids may end in one.
+Formation energies and chemical potentials are defined by equation (1) of `gnnpot.properties.defects`. Initial positions
+(voids) are vertices of the Voronoi cells of the atoms, i.e. the points farthest from all atoms around them, one for
+each set of equivalent vertices. After relaxation, atoms from different voids may be at the same site.
 """
 
 from collections.abc import Mapping
@@ -27,24 +27,24 @@ from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sourc
 from gnnpot.properties.relaxed import crystal_of
 from gnnpot.runs.progress import Progress, no_progress
 
-#: Å, vertices nearer to each other are one void
+#: Å, distance below which vertices belong to the same void
 _SAME = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class InterstitialSite:
-    """An atom in one inequivalent void."""
+    """Interstitial atom in one of the inequivalent voids."""
 
-    start: tuple[float, float, float]  #: fractional coordinates in the crystal
-    radius: float  #: Å, from the start to the nearest atom
-    multiplicity: int  #: equivalent voids in the crystal
+    start: tuple[float, float, float]  #: initial fractional coordinates in the crystal
+    radius: float  #: Å, distance from the initial position to the nearest atom
+    multiplicity: int  #: number of equivalent voids in the crystal
     energy: float  #: eV, formation energy, relaxed
-    unrelaxed_energy: float  #: eV, before atoms relax
-    position: tuple[float, float, float]  #: Å, of the atom in the supercell, relaxed
+    unrelaxed_energy: float  #: eV, formation energy before relaxation
+    position: tuple[float, float, float]  #: Å, relaxed position of the atom in the supercell
 
     @property
     def label(self) -> str:
-        """Its name in the picture."""
+        """Label in plots."""
         return ", ".join(f"{x:.2f}" for x in self.start)
 
 
@@ -57,32 +57,32 @@ class InterstitialEnergies(Defects[InterstitialSite]):
 
     @property
     def title(self) -> str:
-        """Of the picture."""
+        """Title of the plot."""
         return f"{self.element} in {self.formula}"
 
     @property
     def places(self) -> str:
-        """What the names below the bars are."""
+        """Label of the horizontal axis of the plot."""
         return "start, in fractional coordinates"
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {**super().to_json(), "element": self.element, "chemical_potential_eV": self.chemical_potential}
 
 
 @dataclass(frozen=True, slots=True)
 class InterstitialConfig:
-    """Which interstitial atoms are calculated, and in which supercell.
+    """Options of `calc`.
 
     Args:
-        element: Of the interstitial; default: the crystal's, if it has one element.
-        chemical_potentials: eV, energy of an atom of the element where it comes from.
-        references: The structure of the element whose relaxed energy per atom is its chemical potential.
-        most: Voids that are tried at most, the largest first.
-        supercell: Repeats of the cell; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        relax: Relax the crystal (cell too) first, and the atoms around the interstitial; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        element: Element of the interstitial atom; default: the element of an elemental crystal.
+        chemical_potentials: eV, chemical potential of the element, i.e. the energy of an atom in its reservoir.
+        references: Structure of the element whose relaxed energy per atom is its chemical potential.
+        most: Maximum number of voids that are tried, the largest first.
+        supercell: Repeats of the cell; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        relax: Relax the crystal with its cell, and positions with the interstitial; otherwise use the given structure.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     element: str | None = None
@@ -105,20 +105,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> InterstitialEnergies:
-    """Formation energies of interstitial atoms by a calculator.
+    """Calculate the formation energies of interstitial atoms.
 
     Args:
-        atoms: The crystal.
+        atoms: Crystal.
         calculator: Any ASE calculator.
-        config: Options; by default `InterstitialConfig()`.
-        progress: Takes voids and relaxations.
+        config: Options; default: `InterstitialConfig()`.
+        progress: Called with the progress of voids and relaxations.
 
     Returns:
-        The formation energy of an atom in each inequivalent void; the voids by energy.
+        Formation energy of an atom in each inequivalent void, sorted by energy.
 
     Raises:
         ConfigError: The element or its chemical potential is missing.
-        DataError: The structure is no crystal.
+        DataError: The structure is not a crystal, or has no voids.
         SimulationError: A relaxation fails.
     """
     config = config or InterstitialConfig()
@@ -154,8 +154,11 @@ def _element(crystal: Atoms, element: str | None) -> str:
 
 
 def voids(crystal: Atoms) -> list[tuple[np.ndarray, float, int]]:
-    """(fractional coordinates, distance to the nearest atom in Å, number of equivalent ones) of the inequivalent voids,
-    the largest first. Raises `DataError` if there are none."""
+    """Find the inequivalent voids, sorted by size from the largest. Raises `DataError` if there are none.
+
+    Returns:
+        Fractional coordinates, distance to the nearest atom (Å), and number of equivalent voids, for each.
+    """
     inside = _vertices(crystal)
     if not len(inside):
         raise DataError(f"{crystal.get_chemical_formula()}: no voids are found between its atoms")
@@ -182,20 +185,20 @@ def voids(crystal: Atoms) -> list[tuple[np.ndarray, float, int]]:
 
 
 def _vertices(crystal: Atoms) -> np.ndarray:
-    """[K, 3] fractional coordinates of the corners of the atoms' Voronoi cells, within the crystal's cell."""
+    """Fractional coordinates of the vertices of the atoms' Voronoi cells within the crystal's cell, [K, 3]."""
     block = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
     if not is_minkowski_reduced(block.cell):
-        # a skewed cell is so thin that the block of cells below does not surround its middle
+        # a skewed cell may be so thin that the outer cells of the block below do not surround the middle one
         block.set_cell(minkowski_reduce(block.cell)[0])
     block.wrap()
     cell = block.cell.array
-    # the Voronoi cells of the atoms in the middle are complete
+    # the Voronoi cells of the atoms in the middle cell are complete
     vertices = Voronoi(block.repeat((3, 3, 3)).positions).vertices @ np.linalg.inv(cell)
     inside = vertices[((vertices > 1 - 1e-6) & (vertices < 2 - 1e-6)).all(axis=1)]
     return (inside @ cell @ np.linalg.inv(crystal.cell.array)) % 1.0
 
 
 def _distance(place: np.ndarray, others: np.ndarray, crystal: Atoms) -> np.ndarray:
-    """Å, of fractional coordinates and their images."""
+    """Minimum image distances between fractional coordinates, Å."""
     cell = crystal.cell.array
     return get_distances(place[None] @ cell, others @ cell, cell=crystal.cell, pbc=True)[1][0]

@@ -1,15 +1,15 @@
-"""Path of lowest energy between two minima, and its barrier: the nudged elastic band.
+"""Minimum energy path between two minima and its barrier, by the nudged elastic band method.
 
     result = calc(start, calculator, NebConfig(final=end))
-    result = calc(crystal, calculator, NebConfig(ion="Li"))   # the shortest hop of a lithium ion onto a vacancy
+    result = calc(crystal, calculator, NebConfig(ion="Li"))   # the shortest hop of a lithium ion to a vacancy
     result.barrier, result.reverse_barrier
 
-Images between the two ends are relaxed perpendicularly to the path, springs keep their distances along it, and the
-highest climbs to the saddle point (ASE's improved tangent method; Henkelman and Jónsson, J. Chem. Phys. 113, 9978
-(2000); Henkelman, Uberuaga and Jónsson, 113, 9901 (2000)). The first path is that of the image dependent pair potential
-(Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)).
+Images between the two ends are relaxed perpendicularly to the path, springs keep them apart along the path, and the
+highest image climbs to the saddle point (ASE's improved tangent method; Henkelman and Jónsson, J. Chem. Phys. 113, 9978
+(2000); Henkelman, Uberuaga and Jónsson, 113, 9901 (2000)). The initial path is interpolated with the image dependent
+pair potential (IDPP; Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)).
 
-With `ion`, the crystal is relaxed, and the inequivalent hops of its ions onto a vacancy are found by symmetry
+With `ion`, the crystal is relaxed, and the inequivalent hops of its ions to a vacancy are found by symmetry
 (`gnnpot.properties.hops`).
 """
 
@@ -33,36 +33,36 @@ from gnnpot.properties.hops import Hop, end_structures, find_hops
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
-#: Å, ends whose atoms are all nearer to each other are one structure
+#: Å, largest displacement between the ends below which they are the same structure
 _SAME = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class MinimumEnergyPath:
-    """A path of lowest energy."""
+    """Minimum energy path."""
 
     formula: str
     images: tuple[Atoms, ...]  #: from the start to the end, with energies and forces
-    distances: np.ndarray  #: [M] Å, along the path
-    energies: np.ndarray  #: [M] eV, above the start
-    fine_distances: np.ndarray  #: [F] Å, of the interpolation between images
-    fine_energies: np.ndarray  #: [F] eV, by cubic polynomials with the forces along the path
-    fmax: float  #: eV/Å, the largest force perpendicular to the path that is left
-    hop: str  #: which hop of an ion it is; empty if both ends were given
-    hop_length: float  #: Å, straight, of the atom that moves farthest
+    distances: np.ndarray  #: [M] Å, distance of each image along the path
+    energies: np.ndarray  #: [M] eV, energy of each image relative to the start
+    fine_distances: np.ndarray  #: [F] Å, distances of the interpolation between images
+    fine_energies: np.ndarray  #: [F] eV, energies interpolated by cubic polynomials with the forces along the path
+    fmax: float  #: eV/Å, the largest remaining force on the band
+    hop: str  #: description of the hop; empty if both ends were given
+    hop_length: float  #: Å, distance between the ends for the atom that moves farthest
 
     @property
     def barrier(self) -> float:
-        """eV, the highest image above the start; it has climbed, so that it is the saddle point."""
+        """Energy of the highest image relative to the start, eV; with `climb`, this image is the saddle point."""
         return float(self.energies.max())
 
     @property
     def reverse_barrier(self) -> float:
-        """eV, above the end."""
+        """Energy of the highest image relative to the end, eV."""
         return float(self.energies.max() - self.energies[-1])
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "formula": self.formula,
             "hop": self.hop,
@@ -86,7 +86,7 @@ class MinimumEnergyPath:
         write(str(path), list(self.images), format="extxyz")
 
     def plot(self, path: Path) -> None:
-        """Energy along the path, as PNG."""
+        """Save a plot of the energy along the path as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure(width=5.6)
@@ -108,20 +108,20 @@ class MinimumEnergyPath:
 
 @dataclass(frozen=True, slots=True)
 class NebConfig:
-    """Between which structures the path is found, and how.
+    """Options of `calc`.
 
     Args:
-        final: The end, with the same atoms in the same order and the same cell.
-        ion: The element that hops, instead of `final`.
-        hop: Which of the inequivalent hops, 0 the shortest.
-        longest: Å, of a hop.
-        supercell: Repeats of the crystal; by default as many as `length` needs.
-        length: Å, the least height of that supercell.
-        images: Between the two ends.
+        final: Final structure, with the same atoms in the same order and the same cell.
+        ion: Element of the hopping ion, instead of `final`.
+        hop: Index of the inequivalent hop, sorted by length from 0.
+        longest: Å, maximum length of a hop.
+        supercell: Repeats of the crystal; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        images: Number of images between the two ends.
         climb: Let the highest image climb to the saddle point.
         relax: Relax the ends (and the crystal) first.
-        fmax: eV/Å, the largest force perpendicular to the path that may be left.
-        steps: Of the optimiser, at most.
+        fmax: eV/Å, convergence threshold of the largest force on the band.
+        steps: Maximum number of steps of the optimiser.
     """
 
     final: StructureLike | None = None
@@ -149,20 +149,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> MinimumEnergyPath:
-    """The path of lowest energy between two structures, or of an ion's hop onto a vacancy, by a calculator.
+    """Calculate the minimum energy path between two structures, or of the hop of an ion to a vacancy.
 
     Args:
-        atoms: The start, or the crystal if `ion` is given.
+        atoms: Initial structure, or the crystal if `ion` is given.
         calculator: Any ASE calculator.
-        config: The end, or the ion that hops, and options.
-        progress: Takes steps and relaxations.
+        config: Final structure or hopping ion, and options.
+        progress: Called with the progress of steps and relaxations.
 
     Returns:
-        The images from the start to the end, with their energies (eV) and the barrier.
+        Images from the start to the end, with their energies (eV), and the barrier.
 
     Raises:
         ConfigError: There is no such hop.
-        DataError: The two ends are not the same atoms, or are one structure.
+        DataError: The ends do not have the same atoms and cell, or are the same structure.
         SimulationError: A relaxation or the path has not converged.
     """
     if config.final is not None:
@@ -202,7 +202,7 @@ def _check_ends(start: Atoms, end: Atoms) -> None:
 
 
 def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> NEB:
-    """The band and its first path. Raises `DataError` for ends that are one structure, or whose held atoms differ."""
+    """Create the band with its initial path. Raises `DataError` if the ends are equal, or if fixed atoms differ."""
     if find_mic(end.positions - start.positions, start.cell, start.pbc)[1].max() < _SAME:
         raise DataError("neb: start and end are, or have relaxed to, one structure; give ends that are two minima")
     frames = [start.copy() for _ in range(count + 1)] + [end.copy()]
@@ -210,9 +210,9 @@ def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> N
     try:
         band.interpolate("idpp" if len(start) > 1 else "linear", mic=bool(start.pbc.any()))
     except RuntimeError:
-        # ASE finds that the constraints of an image change its place on the path
+        # raised by ASE if constraints change the interpolated positions
         raise DataError(
-            "neb: atoms that are held stand elsewhere at the end than at the start; give them one place in both"
+            "neb: fixed atoms have different positions at the start and at the end; give them the same in both"
         ) from None
     for frame in frames:
         frame.calc = calculator
@@ -220,7 +220,7 @@ def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> N
 
 
 def _optimise(band: NEB, config: NebConfig, progress: Progress) -> float:
-    """The largest force that is left. Raises `SimulationError` if it is larger than `fmax`."""
+    """Relax the band and return the largest remaining force. Raises `SimulationError` if it exceeds `fmax`."""
     fmax, steps = config.fmax, config.steps
     left, done = np.inf, 0
     for climbing, limit in ((False, 3 * fmax), (True, fmax)) if config.climb else ((False, fmax),):

@@ -1,13 +1,13 @@
-"""Options of a property, checked against what its `calc` takes.
+"""Options of properties, determined from the signatures of their `calc` functions.
 
     takes = arguments_of(calc)
     takes.options["strains"].default, takes.needs_calculator
     values = read_options(calc, {"strains": [0.01, -0.01, 0.02]}, where="elastic")
     calc(atoms, calculator, **values)
 
-Options are the fields of the dataclass that `calc` takes as `config`, or else the arguments that can be given by name
-only, without the progress. Their types, defaults and descriptions are those of the code, so that properties of other
-packages have options too. Structures are given as paths.
+The options of a property are the fields of the dataclass of its argument `config` or, without this argument, its
+keyword-only arguments except `progress`. Types, defaults and descriptions are taken from the code, also for properties
+of other packages. Structures are given as paths.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ from gnnpot.data.structures import StructureLike
 from gnnpot.errors import ConfigError
 from gnnpot.runs.identity import fingerprints
 
-#: in an option's type: a structure, whose path is given
+#: types of structures, for which options take paths
 _STRUCTURE = frozenset(get_args(StructureLike))
 _NO_OPTIONS = frozenset({"progress", "calculator", "config"})
-#: default of an option that must be given
+#: default of a required option
 REQUIRED = dataclasses.MISSING
 
 
@@ -37,24 +37,24 @@ REQUIRED = dataclasses.MISSING
 class Option:
     """An option of a property."""
 
-    hint: Any
-    default: Any  #: `REQUIRED`: there is none
+    hint: Any  #: type annotation
+    default: Any  #: default value, or `REQUIRED`
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What a `calc` takes."""
+    """Arguments of a `calc` function."""
 
     needs_calculator: bool
-    takes_trajectory: bool  #: a sequence of structures as its first argument
-    takes_path: bool  #: the path of a file as its first argument
+    takes_trajectory: bool  #: whether the first argument is a sequence of structures
+    takes_path: bool  #: whether the first argument is the path of a file
     takes_progress: bool
-    config: type | None  #: the dataclass of its options; `None`: they are arguments
-    options: Mapping[str, Option]  #: by name
+    config: type | None  #: dataclass of the options; `None`: options are keyword-only arguments
+    options: Mapping[str, Option]  #: options by name
 
 
 def arguments_of(calc: Callable[..., Any]) -> Arguments:
-    """What a `calc` takes, found from its signature."""
+    """Determine the arguments of a `calc` function from its signature."""
     parameters = inspect.signature(calc).parameters
     names, hints = list(parameters), _hints(calc)
     first, config = hints.get(names[0]), _dataclass_of(hints.get("config"))
@@ -76,15 +76,15 @@ def arguments_of(calc: Callable[..., Any]) -> Arguments:
 
 
 def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Arguments for `calc` with the values of options.
+    """Convert values of options to keyword arguments for `calc`.
 
     Args:
-        calc: Of the property.
-        given: Name -> value, plain values as of YAML; structures as paths.
-        where: What to call them in messages.
+        calc: Function of the property.
+        given: Values by name, plain values as in YAML; structures as paths.
+        where: Name of the options in messages.
 
     Raises:
-        ConfigError: An unknown option, a value of another type or out of its domain; the message has the nearest name.
+        ConfigError: An option is unknown (the message suggests a name), or a value has a wrong type or is out of range.
         DataError: A structure can't be read.
     """
     arguments = arguments_of(calc)
@@ -101,18 +101,18 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
 
 
 def digests_of_files(calc: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, str]:
-    """What is in the files that options name, on which a result depends as on the options.
+    """SHA-256 of the files named in options, since results depend on their content.
 
     Args:
-        calc: Of the property.
-        given: As `read_options` takes them.
-        where: What to call them in messages.
+        calc: Function of the property.
+        given: Values by name, as for `read_options`.
+        where: Name of the options in messages.
 
     Returns:
         SHA-256 of each file, by path.
 
     Raises:
-        ConfigError: As `read_options`.
+        ConfigError: See `read_options`.
         DataError: A file can't be read.
     """
     paths = [path for value in _checked(arguments_of(calc), given, where).values() for path in _paths_in(value)]
@@ -120,7 +120,7 @@ def digests_of_files(calc: Callable[..., Any], given: Mapping[str, Any], where: 
 
 
 def _checked(arguments: Arguments, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values of the options that are given, of their types; paths in the place of structures."""
+    """Check the given values and convert them to the types of the options, with paths in place of structures."""
     fields = []
     for name, option in arguments.options.items():
         hint = _with_paths(option.hint) if _takes_structure(option.hint) else option.hint
@@ -138,20 +138,20 @@ def _paths_in(value: Any) -> Iterator[Path]:
 
 
 def _dataclass_of(hint: Any) -> type | None:
-    """The dataclass of a type, which may be a union with `None`."""
+    """Return the dataclass in a type, which may be a union with `None`; `None` if there is none."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return next((part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)), None)
 
 
 def _fields_of(config: type) -> dict[str, Option]:
     hints = _hints(config, include_extras=True)
-    # those that must be given come first
+    # required options come first
     fields = sorted(dataclasses.fields(config), key=lambda field: field.default is not REQUIRED)
     return {field.name: Option(hints[field.name], field.default) for field in fields}
 
 
 def _hints(calc: Callable[..., Any], include_extras: bool = False) -> dict[str, Any]:
-    """Types of arguments or fields; pymatgen's classes, which are imported for type checkers only, read as `Atoms`."""
+    """Types of arguments or fields; pymatgen's classes, imported for type checkers only, are replaced by `Atoms`."""
     return get_type_hints(calc, localns={"Structure": Atoms, "Molecule": Atoms}, include_extras=include_extras)
 
 
@@ -164,7 +164,7 @@ def _takes_structure(hint: Any) -> bool:
 
 
 def _with_paths(hint: Any) -> Any:
-    """A type with `Path` in the place of structures."""
+    """Replace structures by `Path` in a type."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         kept = {Path if _takes_structure(part) and get_origin(part) is None else _with_paths(part) for part in parts}

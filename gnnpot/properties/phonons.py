@@ -1,19 +1,20 @@
-"""Harmonic phonons of a crystal: bands, density of states, heat capacity, free energy, and imaginary modes.
+"""Harmonic phonons of a crystal: band structure, density of states, thermodynamic functions, and imaginary modes.
 
     result = calc(atoms, calculator)
     result.stable, result.heat_capacity_at(300.0)
     result.plot(Path("phonons.png"))
 
-Atoms of a supercell are displaced by finite steps, as many as the symmetry leaves, and the forces give the force
-constants. The bands run along the path of seekpath (Hinuma et al., Comput. Mater. Sci. 128, 140 (2017)). Per primitive
-cell with the modes ω of M wave vectors,
+Force constants are calculated from the forces after finite displacements of the symmetry-inequivalent atoms in a
+supercell. The band structure follows the path of seekpath (Hinuma et al., Comput. Mater. Sci. 128, 140 (2017)). Per
+primitive cell, with the modes ω at M wave vectors,
 
     F(T) = E + 1/M Σ_ω [ ħω/2 + k_B T ln(1 - exp(-ħω / k_B T)) ],                                               (1)
     C_V(T) = 1/M Σ_ω k_B x² e^x / (e^x - 1)²,   x = ħω / k_B T,                                                 (2)
 
-without E here. A mode below the tolerance is imaginary: the crystal is not at a minimum there, (1) and (2) do not exist
-and are NaN. Imaginary frequencies are shown as negative ones. Polar crystals split longitudinal from transverse optical
-modes at Γ by their long-range field, of which a potential with a finite cutoff knows nothing.
+where F is given without the static energy E. Imaginary frequencies are represented by negative values. A mode with a
+frequency below minus the tolerance counts as imaginary: the crystal is then not at a minimum, and (1) and (2) are
+undefined (NaN). The splitting of longitudinal and transverse optical modes at Γ in polar crystals is not included,
+since a potential with a finite cutoff does not describe the long-range field.
 
 By phonopy: Togo, Chaput, Tadano and Tanaka, J. Phys. Condens. Matter 35, 353001 (2023).
 """
@@ -33,11 +34,11 @@ from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
-#: THz; a frequency below minus this is an imaginary mode, no noise
+#: THz, a mode with a frequency below minus this value is imaginary; above, it may be numerical noise
 TOLERANCE = 0.1
-#: J/K/mol per mode at high temperature
+#: gas constant, J/K/mol; heat capacity of a mode at high temperature
 GAS_CONSTANT = 8.31446261815324
-#: Å, of an atom
+#: allowed displacements of an atom
 DISPLACEMENT = Domain("a distance above 0 and below 0.5 Å", lambda x: 0 < x < 0.5)
 
 
@@ -45,16 +46,16 @@ DISPLACEMENT = Domain("a distance above 0 and below 0.5 Å", lambda x: 0 < x < 0
 class Phonons:
     """Phonons of a crystal, per primitive cell with n atoms."""
 
-    formula: str  #: of the primitive cell
+    formula: str  #: formula of the primitive cell
     supercell: tuple[int, int, int]  #: repeats of the given cell
-    distances: tuple[np.ndarray, ...]  #: of each segment of the path, [Q] 1/Å, summed over the path
-    qpoints: tuple[np.ndarray, ...]  #: of each segment, [Q, 3] in reciprocal vectors of the primitive cell
-    bands: tuple[np.ndarray, ...]  #: of each segment, [Q, 3n] THz, imaginary ones negative
-    labels: tuple[tuple[str, str], ...]  #: names of the ends of each segment
-    dos_frequencies: np.ndarray  #: [D] THz
+    distances: tuple[np.ndarray, ...]  #: [Q] 1/Å for each segment, distances along the whole path
+    qpoints: tuple[np.ndarray, ...]  #: [Q, 3] for each segment, in reciprocal vectors of the primitive cell
+    bands: tuple[np.ndarray, ...]  #: [Q, 3n] THz for each segment, frequencies; negative if imaginary
+    labels: tuple[tuple[str, str], ...]  #: names of the two ends of each segment
+    dos_frequencies: np.ndarray  #: [D] THz, frequencies of the density of states
     dos: np.ndarray  #: [D] states per THz
-    mesh: tuple[int, int, int]  #: wave vectors of the density of states
-    lowest: float  #: THz, of mesh and path; negative if imaginary
+    mesh: tuple[int, int, int]  #: mesh of wave vectors for the density of states
+    lowest: float  #: THz, lowest frequency on the mesh and the path; negative if imaginary
     temperatures: np.ndarray  #: [T] K
     free_energy: np.ndarray  #: [T] kJ/mol of primitive cells, equation (1); NaN if there are imaginary modes
     entropy: np.ndarray  #: [T] J/K/mol
@@ -67,7 +68,7 @@ class Phonons:
 
     @property
     def imaginary(self) -> tuple[tuple[tuple[float, float, float], float], ...]:
-        """(wave vector, lowest frequency in THz) of the path's ends and minima where a mode is imaginary."""
+        """Wave vectors and lowest frequencies (THz) of imaginary modes, at the ends and minima of path segments."""
         found: dict[tuple[float, float, float], float] = {}
         for qpoints, bands in zip(self.qpoints, self.bands, strict=True):
             lowest = bands.min(axis=1)
@@ -78,11 +79,11 @@ class Phonons:
         return tuple(sorted(found.items(), key=lambda item: item[1]))
 
     def heat_capacity_at(self, temperature: float) -> float:
-        """J/K/mol at a temperature (K) within the range."""
+        """Heat capacity (J/K/mol) at a temperature (K) within the range."""
         return float(np.interp(temperature, self.temperatures, self.heat_capacity))
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "formula": self.formula,
             "supercell": list(self.supercell),
@@ -108,7 +109,7 @@ class Phonons:
         }
 
     def plot(self, path: Path) -> None:
-        """Bands, density of states and heat capacity, as PNG."""
+        """Save a plot of the band structure, density of states and heat capacity as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure(width=12)
@@ -150,16 +151,16 @@ class Phonons:
 
 @dataclass(frozen=True, slots=True)
 class PhononsConfig:
-    """How atoms are displaced, and what is calculated of the force constants.
+    """Options of `calc`.
 
     Args:
-        supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        displacement: Å, of an atom.
-        mesh_length: Å, the mesh of wave vectors is as fine as for a supercell of this length.
-        temperatures: K, of heat capacity, entropy and free energy.
-        relax: Relax cell and atoms first.
-        fmax: eV/Å, the largest force that may be left by that.
+        supercell: Repeats of the cell for displacements; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        displacement: Å, displacement of an atom.
+        mesh_length: Å, length of the supercell that the mesh of wave vectors corresponds to.
+        temperatures: K, temperatures of heat capacity, entropy and free energy.
+        relax: Relax cell and positions first.
+        fmax: eV/Å, convergence threshold of the largest force in this relaxation.
     """
 
     supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
@@ -181,19 +182,19 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Phonons:
-    """Phonons of a crystal by a calculator.
+    """Calculate the phonons of a crystal.
 
     Args:
-        atoms: The crystal; its masses count.
+        atoms: Crystal; its masses are used.
         calculator: Any ASE calculator.
-        config: Options; by default `PhononsConfig()`.
-        progress: Takes the displacements that are done, and the relaxation before.
+        config: Options; default: `PhononsConfig()`.
+        progress: Called with the progress of the relaxation and the number of displacements done.
 
     Returns:
-        Bands and density of states (THz), and thermodynamic functions against temperature.
+        Band structure and density of states (THz), and thermodynamic functions over temperature.
 
     Raises:
-        DataError: The structure is no crystal, or atoms of one element have different masses.
+        DataError: The structure is not a crystal, or atoms of one element have different masses.
         MissingExtraError: phonopy or seekpath is not installed.
         SimulationError: The relaxation fails.
     """
@@ -216,22 +217,22 @@ def with_force_constants(
     what: str = "phonons",
     progress: Progress = no_progress,
 ) -> Any:
-    """phonopy's object of a relaxed crystal, with its force constants.
+    """Calculate the force constants of a relaxed crystal; returns an object of `phonopy.Phonopy`.
 
     Args:
-        crystal: At its minimum.
+        crystal: Relaxed crystal.
         calculator: Any ASE calculator.
         supercell: Repeats of the cell.
-        displacement: Å.
-        what: Is done, for the progress.
-        progress: Takes the displacements that are done.
+        displacement: Displacement of an atom, Å.
+        what: Name of the calculation, for the progress.
+        progress: Called with the number of displacements done.
     """
     with needs_extra("phonons"):
         from phonopy import Phonopy
         from phonopy.structure.cells import guess_primitive_matrix
 
     cell = phonopy_atoms(crystal)
-    # what it has not calculated yet is None in its types
+    # Any, since phonopy annotates results as optional
     phonopy: Any = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phonopy.generate_displacements(distance=displacement)
     phonopy.forces = displacement_forces(phonopy, calculator, what, progress)
@@ -241,13 +242,13 @@ def with_force_constants(
 
 
 def phonopy_atoms(crystal: Atoms) -> Any:
-    """A crystal as phonopy's atoms, with its masses.
+    """Convert a crystal to phonopy's atoms, with its masses.
 
-    phonopy makes right-handed cells only: the vectors of a left-handed one are reversed, which leaves the lattice, the
-    positions and the repeats along each vector as they are.
+    phonopy requires right-handed cells. The vectors of a left-handed cell are reversed, which does not change the
+    lattice, the positions or the repeats along each vector.
 
     Raises:
-        DataError: Atoms of one element have different masses, which symmetry does not tell apart.
+        DataError: Atoms of one element have different masses, which symmetry analysis does not distinguish.
     """
     with needs_extra("phonons"):
         from phonopy.structure.atoms import PhonopyAtoms
@@ -268,16 +269,16 @@ def phonopy_atoms(crystal: Atoms) -> Any:
 
 
 def displacement_forces(phonopy: Any, calculator: BaseCalculator, what: str, progress: Progress) -> np.ndarray:
-    """Forces of the displaced supercells.
+    """Calculate the forces in displaced supercells.
 
     Args:
-        phonopy: phonopy's object, or phono3py's, with displacements.
+        phonopy: Object of phonopy or phono3py with displacements.
         calculator: Any ASE calculator.
-        what: Is done, for the progress.
-        progress: Takes the displacements that are done.
+        what: Name of the calculation, for the progress.
+        progress: Called with the number of displacements done.
 
     Returns:
-        [D, N, 3] eV/Å, less the forces at rest, which belong to no displacement; 0 where phono3py leaves a pair out.
+        Forces less the residual forces without displacements, [D, N, 3] eV/Å; 0 for pairs left out by phono3py.
     """
     moved = phonopy.supercells_with_displacements
     at_rest = forces_of(ase_atoms(phonopy.supercell), calculator)
@@ -291,7 +292,7 @@ def displacement_forces(phonopy: Any, calculator: BaseCalculator, what: str, pro
 
 
 def ase_atoms(atoms: Any) -> Atoms:
-    """phonopy's atoms as ASE's."""
+    """Convert phonopy's atoms to ASE `Atoms`."""
     return Atoms(numbers=atoms.numbers, scaled_positions=atoms.scaled_positions, cell=atoms.cell, pbc=True)
 
 
@@ -331,14 +332,14 @@ def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, t
 def _path(primitive: Any) -> tuple[list[np.ndarray], tuple[tuple[str, str], ...]]:
     """Wave vectors of each segment of seekpath's path, in reciprocal vectors of `primitive`, and names of its ends.
 
-    seekpath's own primitive cell is another one for some lattices (triclinic ones, and with C- or A-centred cells).
+    For some lattices (triclinic, and those with C- or A-centred cells), seekpath's primitive cell differs from it.
     """
     with needs_extra("phonons"):
         from phonopy.phonon.band_structure import get_band_qpoints
         from seekpath import get_path_orig_cell
 
     found = get_path_orig_cell(primitive.totuple())
-    # without rounding errors, and without the sign of a zero
+    # removes rounding errors and negative zeros
     points = {name: np.round(place, 12) + 0.0 for name, place in found["point_coords"].items()}
     lines = [[points[start], points[end]] for start, end in found["path"]]
     segments = get_band_qpoints(lines, npoints=51, rec_lattice=np.linalg.inv(primitive.cell))
@@ -346,7 +347,7 @@ def _path(primitive: Any) -> tuple[list[np.ndarray], tuple[tuple[str, str], ...]
 
 
 def _named(point: str) -> str:
-    """seekpath's name of a point, with Greek letters: GAMMA, SIGMA_0."""
+    """Replace names of Greek letters in seekpath's name of a point, such as GAMMA or SIGMA_0, by the letters."""
     for name, letter in (("GAMMA", "Γ"), ("SIGMA", "Σ"), ("DELTA", "Δ"), ("LAMBDA", "Λ")):
         point = point.replace(name, letter)
     return point

@@ -1,17 +1,17 @@
-"""Thermal expansion in the quasi-harmonic approximation: volume, bulk modulus and heat capacity against temperature.
+"""Thermal expansion in the quasi-harmonic approximation: volume, bulk modulus and heat capacity over temperature.
 
     result = calc(atoms, calculator)
     result.at(300.0).thermal_expansion
     result.plot(Path("quasi-harmonic.png"))
 
-At each of several volumes, atoms and shape of the cell relax, and the phonons give the free energy. The volume at a
-temperature is where
+At each of several volumes, positions and cell shape are relaxed, and the free energy is calculated from phonons. The
+volume at a temperature minimises
 
     F(V, T) = E(V) + F_phonon(V, T)                                                                             (1)
 
-is lowest, by Vinet's equation of state in V; then α = 1/V dV/dT, B = V d²F/dV², and the mean Grüneisen parameter
-γ = α B V / C_V. Without electronic excitations and beyond the anharmonicity that the volume brings, so that it fails
-near melting and where modes soften.
+with a fit of the Vinet equation of state in V. Then α = 1/V dV/dT, B = V d²F/dV², and the mean Grüneisen parameter is
+γ = α B V / C_V. Electronic excitations, and anharmonicity other than the dependence of phonons on the volume, are
+neglected, so the approximation fails near melting and if modes soften.
 
 By phonopy: Togo, Chaput, Tanaka and Hug, Phys. Rev. B 81, 174301 (2010).
 """
@@ -33,7 +33,7 @@ from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, with_f
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
-#: temperatures whose free energies are drawn
+#: number of temperatures whose free energies are plotted
 _CURVES = 6
 
 
@@ -43,7 +43,7 @@ class ThermalState:
 
     temperature: float  #: K
     volume: float  #: Å³
-    thermal_expansion: float  #: 1/K, of the volume; a third of it is that of a length of a cubic crystal
+    thermal_expansion: float  #: 1/K, volumetric; for a cubic crystal, three times the linear thermal expansion
     bulk_modulus: float  #: GPa, isothermal
     heat_capacity: float  #: J/K/mol, at constant pressure
     gruneisen: float  #: mean Grüneisen parameter; NaN at 0 K
@@ -51,18 +51,18 @@ class ThermalState:
 
 @dataclass(frozen=True, eq=False)
 class QuasiHarmonic:
-    """A crystal against temperature at no pressure, per primitive cell."""
+    """Properties of a crystal over temperature at zero pressure, per primitive cell."""
 
     formula: str
-    temperatures: np.ndarray  #: [T] K, those at which the volume is within `volumes`
+    temperatures: np.ndarray  #: [T] K, temperatures at which the volume is within `volumes`
     volume: np.ndarray  #: [T] Å³
-    thermal_expansion: np.ndarray  #: [T] 1/K, of the volume
-    bulk_modulus: np.ndarray  #: [T] GPa
+    thermal_expansion: np.ndarray  #: [T] 1/K, volumetric
+    bulk_modulus: np.ndarray  #: [T] GPa, isothermal
     heat_capacity: np.ndarray  #: [T] J/K/mol, at constant pressure
-    gruneisen: np.ndarray  #: [T]
-    volumes: np.ndarray  #: [V] Å³, of the phonons
-    energies: np.ndarray  #: [V] eV, static
-    free_energies: np.ndarray  #: [A, V] eV, equation (1), at all temperatures that were asked for
+    gruneisen: np.ndarray  #: [T] mean Grüneisen parameter
+    volumes: np.ndarray  #: [V] Å³, volumes at which phonons were calculated
+    energies: np.ndarray  #: [V] eV, static energies E
+    free_energies: np.ndarray  #: [A, V] eV, F by equation (1), at all requested temperatures
 
     def at(self, temperature: float) -> ThermalState:
         """The state at a temperature (K) within the range."""
@@ -70,7 +70,7 @@ class QuasiHarmonic:
         return ThermalState(temperature, *(float(np.interp(temperature, self.temperatures, c)) for c in columns))
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         room = self.at(300.0) if self.temperatures[-1] >= 300 else None
         return {
             "formula": self.formula,
@@ -89,7 +89,7 @@ class QuasiHarmonic:
         }
 
     def plot(self, path: Path) -> None:
-        """Free energies with their minima, thermal expansion and bulk modulus, as PNG."""
+        """Save a plot of free energies with their minima, thermal expansion and bulk modulus as PNG."""
         from matplotlib import colormaps
 
         from gnnpot.runs.pages import COLORS, new_figure, tidy
@@ -97,7 +97,7 @@ class QuasiHarmonic:
         figure = new_figure(3)
         free, volume, modulus = (figure.add_subplot(1, 3, k + 1) for k in range(3))
         fine = np.linspace(self.volumes.min(), self.volumes.max(), 200)
-        # evenly over the temperatures that have a volume
+        # evenly spaced over the temperatures in the result
         chosen = np.unique(np.linspace(0, len(self.temperatures) - 1, _CURVES).astype(int))
         for number, k in enumerate(chosen):
             color, row = colormaps["plasma"](0.85 * number / max(1, len(chosen) - 1)), self.free_energies[k]
@@ -119,17 +119,17 @@ class QuasiHarmonic:
 
 @dataclass(frozen=True, slots=True)
 class QuasiHarmonicConfig:
-    """Which volumes and temperatures are calculated.
+    """Options of `calc`.
 
     Args:
-        ratios: Volumes over that of the relaxed crystal, at least five.
-        supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        displacement: Å, of an atom.
-        mesh_length: Å, the mesh of wave vectors is as fine as for a supercell of this length.
-        highest: K, the highest temperature; the result ends before it where the volume leaves `ratios`.
-        step: K, between temperatures.
-        fmax: eV/Å, the largest force that may be left by relaxations.
+        ratios: Volumes relative to the relaxed crystal, at least five.
+        supercell: Repeats of the cell for displacements; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        displacement: Å, displacement of an atom.
+        mesh_length: Å, length of the supercell that the mesh of wave vectors corresponds to.
+        highest: K, the highest temperature; the result ends earlier if the volume exceeds the range of `ratios`.
+        step: K, difference between temperatures.
+        fmax: eV/Å, convergence threshold of the largest force in relaxations.
     """
 
     ratios: tuple[float, ...] = (0.97, 0.985, 1.0, 1.015, 1.03, 1.045, 1.06)
@@ -156,27 +156,27 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> QuasiHarmonic:
-    """Thermal expansion of a crystal by a calculator.
+    """Calculate the thermal expansion of a crystal.
 
     Args:
-        atoms: The crystal; its masses count.
+        atoms: Crystal; its masses are used.
         calculator: Any ASE calculator with stress.
-        config: Options; by default `QuasiHarmonicConfig()`.
-        progress: Takes volumes, displacements and relaxations.
+        config: Options; default: `QuasiHarmonicConfig()`.
+        progress: Called with the progress of volumes and the first relaxation.
 
     Returns:
-        Volume, thermal expansion, bulk modulus and heat capacity against temperature.
+        Volume, thermal expansion, bulk modulus and heat capacity over temperature.
 
     Raises:
-        DataError: The structure is no crystal, or atoms of one element have different masses.
+        DataError: The structure is not a crystal, or atoms of one element have different masses.
         MissingExtraError: phonopy is not installed.
-        SimulationError: A relaxation fails, a mode is imaginary at a volume, or the free energy has no minimum between
-            the volumes even at 0 K.
+        SimulationError: A relaxation fails, there is an imaginary mode at one of the volumes, or the free energy at 0 K
+            has no minimum between the volumes.
     """
     config = config or QuasiHarmonicConfig()
     crystal, what = crystal_of(atoms, "quasi-harmonic"), "quasi-harmonic: relaxation"
     crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
-    # one more temperature on both sides, for derivatives
+    # two more temperatures, for derivatives at the last one
     temperatures = np.arange(0, config.highest + 2.5 * config.step, config.step)
     repeated = config.supercell or repeats(crystal.cell, config.length)
     rows = []
@@ -194,15 +194,15 @@ def calc(
 @dataclass(frozen=True, eq=False)
 class _AtVolume:
     formula: str
-    volume: float  #: Å³, primitive
-    energy: float  #: eV, static, primitive
+    volume: float  #: Å³, of the primitive cell
+    energy: float  #: eV, static energy of the primitive cell
     free_energy: np.ndarray  #: [T] kJ/mol
     entropy: np.ndarray  #: [T] J/K/mol
     heat_capacity: np.ndarray  #: [T] J/K/mol
 
 
 def _is_cubic(atoms: Atoms) -> bool:
-    """Whether the vectors are those of a simple, face-centred or body-centred cubic lattice."""
+    """Whether the cell vectors form a simple, face-centred or body-centred cubic lattice."""
     lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
     equal = np.ptp(lengths) < 1e-6 and np.ptp(angles) < 1e-6
     # rhombohedral lattices have equal vectors too
@@ -210,7 +210,7 @@ def _is_cubic(atoms: Atoms) -> bool:
 
 
 def _at_volume(phonopy: Any, crystal: Atoms, energy: float, mesh_length: float, temperatures: np.ndarray) -> _AtVolume:
-    """Free energies of a crystal (its energy in eV) by its force constants."""
+    """Free energies of a crystal, with its static energy (eV), from its force constants."""
     phonopy.run_mesh(mesh_length)
     lowest = float(phonopy.mesh.frequencies.min())
     if lowest < -TOLERANCE:

@@ -1,8 +1,8 @@
-"""Properties by name: those of gnnpot, and those of other packages (entry points `gnnpot.properties`).
+"""Registry of properties of gnnpot and of other packages (entry points `gnnpot.properties`).
 
 Example::
 
-    property_names()                       # what can be asked for; nothing is imported
+    property_names()                       # available names; no property is imported
     result = find_property("elastic").calc(atoms, calculator)
 """
 
@@ -14,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.plugins import PROPERTIES, Plugin, Registry
 
-#: name -> module with `calc`, which is imported when it is asked for
+#: name -> module with `calc`, imported on demand
 OWN: dict[str, str] = {
     "adsorption": "gnnpot.properties.adsorption",
     "diffusion": "gnnpot.properties.diffusion",
@@ -38,9 +38,10 @@ class Property(Protocol):
     """A module or object that calculates a property."""
 
     def calc(self, atoms: Atoms, calculator: BaseCalculator, /, **options: Any) -> Any:
-        """The property of a structure: a frozen dataclass with the unit of each field in its comment.
+        """Calculate the property of a structure.
 
-        `gnnpot property NAME` also needs its `to_json()`, with units in the names, and `plot(path)`, a picture as PNG.
+        The result is a frozen dataclass with the unit of each field in its comment. `gnnpot property NAME` also
+        requires its methods `to_json()`, with units in the keys, and `plot(path)`, which saves a plot as PNG.
         """
 
 
@@ -58,25 +59,25 @@ REGISTRY = Registry(PROPERTIES, "property", own=lambda: OWN, load=_load, check=_
 
 
 def property_names() -> list[str]:
-    """Names that `find_property` takes.
+    """Names accepted by `find_property`.
 
     Returns:
-        gnnpot's own first, then those of plug-ins.
+        Names of gnnpot's properties, followed by those of plug-ins.
     """
     return REGISTRY.names()
 
 
 def find_property(name: str) -> Property:
-    """The property of a name.
+    """Find a property by name.
 
     Args:
         name: One of `property_names()`.
 
     Returns:
-        The module or object whose `calc` calculates it.
+        The module or object with its `calc` function.
 
     Raises:
-        ConfigError: There is no such property; the message has the nearest name.
-        PluginError: The package that adds it can't be used, or several packages declare the name.
+        ConfigError: There is no such property; the message suggests the nearest name.
+        PluginError: The package of the property can't be used, or several packages declare the name.
     """
     return REGISTRY.find(name)

@@ -1,4 +1,4 @@
-"""What properties begin with: a crystal at its minimum, single points, and supercells of a least height.
+"""Common steps of property calculations: relaxation, single points, and supercells of a minimum height.
 
 crystal = relaxed(atoms, calculator, cell="full", progress=progress)
 energy = energy_of(crystal, calculator)
@@ -19,12 +19,12 @@ from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.units import GPA
 
-#: steps of a relaxation at most
+#: maximum number of steps of a relaxation
 STEPS = 1000
 
 
 def crystal_of(structure: StructureLike, what: str) -> Atoms:
-    """A copy as ASE atoms, without a calculator. Raises `DataError` if it is not periodic in three directions."""
+    """Copy a crystal as `Atoms` without a calculator. Raises `DataError` if it is not periodic in three directions."""
     atoms = as_checked_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
         raise DataError(
@@ -43,21 +43,21 @@ def relaxed(
     what: str = "relaxation",
     progress: Progress = no_progress,
 ) -> Atoms:
-    """A relaxed copy, without a calculator; constraints are kept.
+    """Return a relaxed copy without a calculator; constraints are kept.
 
     Args:
-        atoms: The start.
+        atoms: Initial structure.
         calculator: Any ASE calculator.
-        cell: What of the cell may relax, as in `engines.cell_filters`.
-        fmax: eV/Å, the largest force that may be left.
-        stress_max: eV/Å³, the largest stress that may be left.
-        what: Is relaxed, for the progress and messages.
-        progress: Takes the steps; how many there will be is not known.
+        cell: Strains of the cell that may relax, as in `engines.cell_filters`.
+        fmax: eV/Å, convergence threshold of the largest force.
+        stress_max: eV/Å³, convergence threshold of the largest stress.
+        what: Name of the relaxation, for progress and messages.
+        progress: Called with the number of steps done; the total is the maximum number of steps.
 
     Raises:
         SimulationError: The structure explodes, or has not converged after 1,000 steps.
     """
-    # the second-order optimiser pays off; it needs a matrix of (3N)² values
+    # BFGS needs fewer steps, but a matrix of (3N)² values
     optimizer: Literal["bfgs", "lbfgs"] = "bfgs" if len(atoms) <= 100 else "lbfgs"
     config = RelaxConfig(fmax=fmax, stress_max=stress_max, cell=cell, steps=STEPS, optimizer=optimizer)
     found = relax(
@@ -101,7 +101,7 @@ def stress_of(atoms: Atoms, calculator: BaseCalculator) -> np.ndarray:
 
 
 def repeats(cell: Cell, length: float) -> tuple[int, int, int]:
-    """How often a cell is repeated along its vectors for heights of at least `length` Å."""
+    """Least repeats of a cell along its vectors for heights of at least `length` (Å)."""
     if not 0 < length < np.inf:
         raise ConfigError(f"supercell length: {length} is no length in Å; give a positive number")
     heights = 1 / np.linalg.norm(cell.reciprocal().array, axis=1)

@@ -89,7 +89,7 @@ def test_neb_refuses_what_it_can_not_connect():
     ends = {
         "are, or have relaxed to, one structure": start,
         "periodic along different vectors": Atoms("Cu2", start.positions, pbc=[True, False, False]),
-        "that are held stand elsewhere": Atoms("Cu2", [[0, 0.5, 0], [0, 2.2, 0]], constraint=FixAtoms([0])),
+        "fixed atoms have different positions": Atoms("Cu2", [[0, 0.5, 0], [0, 2.2, 0]], constraint=FixAtoms([0])),
     }
     for words, end in ends.items():
         with pytest.raises(DataError, match=words):
