@@ -3,12 +3,13 @@
     result = calc(frames, RdfConfig(cutoff=8.0))
     result.pairs["Na", "Cl"].g, result.pairs["Na", "Cl"].coordination
 
-For N_a atoms of element a and N_b of b in a volume V, counted in shells from r to r + Δr around the atoms of a,
+With N_a atoms of element a and N_b of b in a volume V, and n_ab(r) pairs with distances from r to r + Δr,
 
     g_ab(r) = V / (N_a N_b') <n_ab(r)> / (4π/3 [(r + Δr)³ - r³]),   N_b' = N_b - 1 for a = b else N_b,          (1)
     N_ab(r) = 1/N_a Σ_{r' < r} <n_ab(r')>,                                                                      (2)
 
-the mean number of neighbours b within r. The uncertainty is the standard error over blocks of consecutive frames.
+where N_ab(r) is the mean number of neighbours b within r of an atom a. The uncertainty is the standard error of the
+mean over blocks of consecutive frames.
 """
 
 from collections.abc import Sequence
@@ -26,35 +27,35 @@ from gnnpot.errors import DataError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.runs.progress import Progress, no_progress
 
-#: of frames, whose scatter gives the uncertainty
+#: number of blocks of frames for the uncertainty
 BLOCKS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class PairDistribution:
-    """Of two elements."""
+    """Radial distribution function of two elements."""
 
-    g: np.ndarray  #: [R], equation (1)
-    uncertainty: np.ndarray  #: [R], standard error of g; NaN below `BLOCKS` frames
-    coordination: np.ndarray  #: [R], equation (2), at the outer edges of the shells
+    g: np.ndarray  #: [R] equation (1)
+    uncertainty: np.ndarray  #: [R] standard error of g; NaN for fewer than `BLOCKS` frames
+    coordination: np.ndarray  #: [R] equation (2), at the outer edges of the shells
 
     @property
     def peak(self) -> int:
-        """Index of the highest value."""
+        """Index of the maximum of g."""
         return int(self.g.argmax())
 
 
 @dataclass(frozen=True, eq=False)
 class RadialDistribution:
-    """Of all pairs of elements in a trajectory."""
+    """Radial distribution functions of all pairs of elements in a trajectory."""
 
-    frames: int
-    distances: np.ndarray  #: [R] Å, middles of the shells
-    width: float  #: Å, of a shell
-    pairs: dict[tuple[str, str], PairDistribution]
+    frames: int  #: number of frames
+    distances: np.ndarray  #: [R] Å, centres of the shells
+    width: float  #: Å, width of a shell
+    pairs: dict[tuple[str, str], PairDistribution]  #: by chemical symbols
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "frames": self.frames,
             "distances_A": self.distances.tolist(),
@@ -71,7 +72,7 @@ class RadialDistribution:
         }
 
     def plot(self, path: Path) -> None:
-        """g with its uncertainty, and coordination numbers, as PNG."""
+        """Save a plot of g with its uncertainty, and coordination numbers, as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure(2)
@@ -93,12 +94,12 @@ class RadialDistribution:
 
 @dataclass(frozen=True, slots=True)
 class RdfConfig:
-    """Which distances are counted.
+    """Options of `calc`.
 
     Args:
-        cutoff: Å, the largest distance; images of atoms count, so that it may exceed half of the cell.
-        width: Å, of a shell.
-        discard: Frames at the start that are left out.
+        cutoff: Å, the largest distance; since all periodic images are counted, it may exceed half of the cell.
+        width: Å, width of a shell.
+        discard: Number of initial frames that are left out.
     """
 
     cutoff: Annotated[float, POSITIVE] = 8.0
@@ -117,18 +118,18 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> RadialDistribution:
-    """Radial distribution functions of a trajectory.
+    """Calculate the radial distribution functions of a trajectory.
 
     Args:
-        frames: With the same atoms, periodic.
-        config: Options; by default `RdfConfig()`.
-        progress: Takes frames.
+        frames: Periodic structures with the same atoms.
+        config: Options; default: `RdfConfig()`.
+        progress: Called with the number of frames done.
 
     Returns:
-        The radial distribution function of each pair of elements.
+        Radial distribution function of each pair of elements.
 
     Raises:
-        DataError: No frames are left, or they are not periodic, or not of the same atoms.
+        DataError: No frames are left, or frames are not periodic or have different atoms.
     """
     config = config or RdfConfig()
     discard, width = config.discard, config.width
@@ -164,7 +165,7 @@ def _result(
         first, second = (int((numbers == atomic_numbers[s]).sum()) for s in (a, b))
         others = second - (a == b)
         each = counts[:, k] / first
-        # one atom alone meets its own images only, whose number per volume is that of the atom
+        # a single atom in the cell has its own images as neighbours, whose number density is 1 / V
         g = each / (max(others, 1) * densities[:, None] * shells)
         blocks = np.array_split(g, BLOCKS) if len(g) >= BLOCKS else []
         means = np.array([block.mean(axis=0) for block in blocks])

@@ -1,15 +1,22 @@
-"""Whether crystals hold together: relaxed, and hot.
+"""Stability of crystals in relaxations and in molecular dynamics at high temperature.
 
     outcome, relaxed = relaxation_outcome(atoms, calculator)
     outcome = dynamics_outcome(relaxed, calculator, temperature=1000, steps=10_000, folder=Path("runs/md-1"))
     outcome.exploded, outcome.reason
 
-A relaxation has exploded if a number in it is not finite, a force or the volume leaves what `engines.relax` allows, the
-volume ends at less than half or more than twice what it was, or two atoms end up closer than half the sum of their
-covalent radii. A crystal that was found under pressure grows when it is let go: where the potential itself finds that,
-"more than twice" is counted from the volume at which the crystal, scaled uniformly, has no pressure. Molecular dynamics
-has, if a number is not finite, the temperature passes three times the thermostat's, or two atoms come closer than that
-in any frame. Which of two atoms are bound does not matter: no bond is half as long.
+A relaxation counts as exploded if
+
+- a value is not finite, or a force or the volume exceeds the limits of `engines.relax`;
+- the final volume is less than half or more than twice the initial volume;
+- the final distance between two atoms is less than half the sum of their covalent radii.
+
+A crystal whose structure was determined under pressure expands when it is relaxed. If the potential predicts a pressure
+for the initial structure, the limit of twice the volume is therefore relative to the volume at which the uniformly
+scaled crystal has zero pressure.
+
+Molecular dynamics counts as exploded if a value is not finite, the temperature exceeds three times that of the
+thermostat, or two atoms are closer than half the sum of their covalent radii in any frame. Bonds need not be
+identified, since no bond is that short.
 """
 
 import warnings
@@ -29,50 +36,50 @@ from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.properties.equation_of_state import scaled_to
 from gnnpot.units import GPA
 
-#: of the sum of the covalent radii; no two atoms of a crystal or a melt stand closer
+#: smallest allowed distance, divided by the sum of covalent radii; distances in crystals and melts are larger
 CLOSEST = 0.5
-#: the least and largest ratio of volumes, after and before, of a crystal that is still the same
+#: smallest and largest allowed ratio of final to initial volume
 VOLUME_RATIOS = 0.5, 2.0
-#: the largest volume, over its own, at which a crystal is tried for having no pressure, and the step up to it
+#: largest ratio of volumes in the search for the volume at zero pressure, and the step of the search
 MOST_EXPANDED, EXPANSION_STEP = 3.0, 0.05
-#: times the thermostat's temperature
+#: largest allowed temperature, divided by the temperature of the thermostat
 HOTTEST = 3.0
-#: steps of molecular dynamics between frames, which are what is looked at
+#: steps of molecular dynamics between the frames in which distances are checked
 INTERVAL = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RelaxationOutcome:
-    """How a relaxation ended."""
+    """Outcome of a relaxation."""
 
     exploded: bool
-    reason: str  #: of the explosion
+    reason: str  #: reason why it counts as exploded; empty otherwise
     converged: bool
     steps: int
-    fmax: float | None  #: eV/Å, left at the end
-    volume_ratio: float | None  #: after over before
-    closest: float | None  #: smallest distance over the sum of the covalent radii, at the end
-    #: of a crystal that grew to more than twice: the volume without pressure, scaled uniformly, over that before
+    fmax: float | None  #: eV/Å, final largest force
+    volume_ratio: float | None  #: final volume divided by the initial volume
+    closest: float | None  #: smallest final distance, divided by the sum of covalent radii
+    #: if the volume more than doubled: volume at zero pressure under uniform scaling, divided by the initial volume
     free_volume_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class DynamicsOutcome:
-    """How a run of molecular dynamics ended."""
+    """Outcome of a molecular dynamics run."""
 
     exploded: bool
-    reason: str  #: of the explosion
-    atoms: int
-    steps: int  #: that were done
-    temperature: float | None  #: K, mean
-    hottest: float | None  #: K, of the frames
-    closest: float | None  #: smallest distance over the sum of the covalent radii, of the frames
+    reason: str  #: reason why it counts as exploded; empty otherwise
+    atoms: int  #: number of atoms
+    steps: int  #: number of steps done
+    temperature: float | None  #: K, mean over the frames
+    hottest: float | None  #: K, maximum over the frames
+    closest: float | None  #: smallest distance in the frames, divided by the sum of covalent radii
 
 
 def closest_approach(atoms: Atoms) -> float:
-    """The smallest distance of two atoms, images counted, over the sum of their covalent radii; infinite for none.
+    """Smallest distance of two atoms or images, divided by the sum of their covalent radii.
 
-    Atoms further apart than the sum of the largest radii don't count.
+    Pairs with distances above twice the largest covalent radius are ignored; infinite if there are no others.
     """
     radii = covalent_radii[atoms.numbers]
     found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 2 * float(radii.max()))
@@ -82,10 +89,10 @@ def closest_approach(atoms: Atoms) -> float:
 
 
 def free_volume_ratio(atoms: Atoms, calculator: AseCalculator) -> float:
-    """The volume at which a crystal, scaled uniformly, has no pressure, over the volume that it has.
+    """Volume at which a uniformly scaled crystal has zero pressure, divided by the volume of the crystal.
 
-    1 for a crystal that is not under pressure, or still is at `MOST_EXPANDED` times its volume. Pressures are those of
-    the calculator: whether it is right about them is another question.
+    The ratio is 1 if the pressure of the crystal is not positive, or if it is still positive at `MOST_EXPANDED` times
+    the volume. Pressures are calculated by the calculator.
     """
     before = 0.0
     for ratio in np.arange(1.0, MOST_EXPANDED + EXPANSION_STEP / 2, EXPANSION_STEP):
@@ -93,7 +100,7 @@ def free_volume_ratio(atoms: Atoms, calculator: AseCalculator) -> float:
         scaled.calc = calculator
         pressure = -float(scaled.get_stress()[:3].mean())
         if pressure <= 0:
-            # a straight line between two steps
+            # linear interpolation between two steps
             return float(ratio - EXPANSION_STEP * pressure / (pressure - before)) if ratio > 1 else 1.0
         before = pressure
     return 1.0
@@ -102,13 +109,13 @@ def free_volume_ratio(atoms: Atoms, calculator: AseCalculator) -> float:
 def relaxation_outcome(
     atoms: Atoms, calculator: AseCalculator, *, fmax: float = 0.05, stress_max: float = 0.1 * GPA, steps: int = 500
 ) -> tuple[RelaxationOutcome, Atoms | None]:
-    """Relax positions and cell, to forces of `fmax` eV/Å and stresses of `stress_max` eV/Å³ or for `steps` steps.
+    """Relax positions and cell, to forces of `fmax` (eV/Å) and stresses of `stress_max` (eV/Å³) or for `steps` steps.
 
-    The relaxed crystal is `None` if it has exploded. Raises what is wrong with the crystal itself, as `DataError`.
+    The relaxed crystal is `None` if it has exploded. Raises `DataError` if the given crystal is invalid.
     """
     try:
         with warnings.catch_warnings():
-            # SciPy's logarithm of the cell is good to 1e-12 only
+            # SciPy warns of errors of about 1e-12 in the logarithm of the strain
             warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
             result = relax(atoms, calculator, RelaxConfig(fmax=fmax, stress_max=stress_max, steps=steps))
         if result.volume is None or result.initial_volume is None:
@@ -137,9 +144,9 @@ def dynamics_outcome(
     timestep: float = 1.0,
     seed: int = 0,
 ) -> DynamicsOutcome:
-    """Run NVT (Bussi's thermostat) in `folder`, resuming what is there, and see whether it explodes.
+    """Run or resume NVT dynamics (Bussi thermostat) in `folder`, and check whether it explodes.
 
-    `temperature` K, `timestep` fs. Raises what is wrong with the crystal itself, as `DataError`.
+    `temperature` is in K and `timestep` in fs. Raises `DataError` if the given crystal is invalid.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trajectory, log = folder / "md.traj", folder / "md.log"
@@ -153,7 +160,7 @@ def dynamics_outcome(
     )
     reason = ""
     try:
-        # a run that was stopped before its first frame begins again
+        # a run that was stopped before its first frame is started again
         resume = trajectory.exists() and trajectory.stat().st_size > 0
         run_md(atoms, calculator, config, trajectory=trajectory, log=log, resume=resume, overwrite=True)
     except SimulationError as error:
@@ -176,7 +183,10 @@ def dynamics_outcome(
 
 
 def hot_cell(atoms: Atoms, least: int = 48, most: int = 110) -> Atoms:
-    """A supercell of at least `least` atoms, as near to a cube as `most` atoms allow, else the smallest there is."""
+    """Supercell with at least `least` atoms and a shape as close to a cube as possible with up to `most` atoms.
+
+    If the cell has more than half of `most` atoms, supercells with up to twice its atoms are considered.
+    """
     lengths = atoms.cell.lengths()
 
     def shape(repeats: tuple[int, ...]) -> float:

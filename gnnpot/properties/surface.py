@@ -1,17 +1,17 @@
-"""Surface energies of a crystal, and the shape of lowest surface energy (Wulff's construction).
+"""Surface energies of a crystal, and its equilibrium shape (Wulff construction).
 
     result = calc(atoms, calculator, SurfaceConfig(max_index=1))
     result.surfaces[0].miller, result.surfaces[0].energy
     result.area_fractions[1, 1, 1]
 
-A slab with two equal faces of area A has
+The surface energy of a slab with N atoms and two equivalent faces of area A is
 
     γ = (E_slab - N e) / (2 A),                                                                                 (1)
 
-with the energy e of an atom (or formula unit) of the crystal in the cell from which the slab is cut. Slabs are those of
-pymatgen, all terminations up to a Miller index; only those with equal faces and the crystal's composition have a
-surface energy by (1), the others are named in `skipped`. The shape is that which each surface's plane at a distance
-proportional to γ cuts out.
+with the energy per atom e of the crystal, calculated in the oriented cell from which the slab is cut. pymatgen creates
+slabs for all terminations up to a maximum Miller index. Equation (1) applies only to slabs with equivalent faces and
+the composition of the crystal; others are listed in `skipped`. The Wulff shape is enclosed by the planes of all
+surfaces at distances from the centre proportional to γ.
 
 Source: Tran et al., Sci. Data 3, 160080 (2016).
 """
@@ -37,21 +37,21 @@ from gnnpot.runs.progress import Progress, no_progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: J/m² in an eV/Å²
+#: 1 eV/Å² in J/m²
 JOULE_PER_SQUARE_METRE = 16.02176634
 Miller = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A termination of a crystal."""
+    """Surface of a crystal, with a certain termination."""
 
     miller: Miller
-    shift: float  #: along the normal, in layers of the crystal, where the slab is cut
-    energy: float  #: J/m², relaxed
-    unrelaxed_energy: float  #: J/m², as cut
-    atoms: int  #: of the slab
-    area: float  #: Å², of one face
+    shift: float  #: position of the cut along the normal, in layers of the crystal
+    energy: float  #: J/m², surface energy, relaxed
+    unrelaxed_energy: float  #: J/m², surface energy before relaxation
+    atoms: int  #: number of atoms in the slab
+    area: float  #: Å², area of one face
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,21 +59,21 @@ class Surfaces:
     """Surfaces of a crystal."""
 
     formula: str
-    surfaces: tuple[Surface, ...]  #: by energy
-    skipped: tuple[tuple[Miller, str], ...]  #: terminations without an energy by equation (1), and why
-    area_fractions: dict[Miller, float]  #: of the Wulff shape, by the form of a plane; empty if a γ is negative
-    mean_energy: float  #: J/m², over the Wulff shape; NaN without one
-    conventional_cell: np.ndarray  #: [3, 3] Å, to which the Miller indices refer
+    surfaces: tuple[Surface, ...]  #: sorted by energy
+    skipped: tuple[tuple[Miller, str], ...]  #: terminations to which equation (1) does not apply, with the reason
+    area_fractions: dict[Miller, float]  #: area fractions of the Wulff shape; empty if a γ is not positive
+    mean_energy: float  #: J/m², area-weighted mean over the Wulff shape; NaN without one
+    conventional_cell: np.ndarray  #: [3, 3] Å, cell to which the Miller indices refer
 
     def energy_of(self, miller: Miller) -> float:
-        """J/m², the lowest of the terminations of a plane. Raises `ConfigError` if it is not among the results."""
+        """Lowest energy (J/m²) of all terminations of a plane. Raises `ConfigError` if there is none."""
         found = [s.energy for s in self.surfaces if s.miller == miller]
         if not found:
             raise ConfigError(f"{miller}: is not among {sorted({s.miller for s in self.surfaces})}")
         return min(found)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "formula": self.formula,
             "mean_energy_J_m2": self.mean_energy,
@@ -94,7 +94,7 @@ class Surfaces:
         }
 
     def plot(self, path: Path) -> None:
-        """Surface energies, and the Wulff shape, as PNG."""
+        """Save a plot of the surface energies and the Wulff shape as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure(2)
@@ -150,14 +150,14 @@ class Surfaces:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceConfig:
-    """Which slabs are cut.
+    """Options of `calc`.
 
     Args:
-        max_index: The largest Miller index, of the conventional cell.
-        thickness: Å, of a slab at least.
-        vacuum: Å, between slabs at least; more than the reach of the potential.
-        relax: Relax the crystal (cell too) first, and the atoms of the slabs.
-        fmax: eV/Å, the largest force that may be left.
+        max_index: Largest Miller index, with respect to the conventional cell.
+        thickness: Å, minimum thickness of a slab.
+        vacuum: Å, minimum vacuum between slabs; should exceed the range of the potential.
+        relax: Relax the crystal with its cell first, and the positions in slabs.
+        fmax: eV/Å, convergence threshold of the largest force in slabs.
     """
 
     max_index: Annotated[int, WHOLE_FROM_1] = 1
@@ -177,19 +177,19 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Surfaces:
-    """Surface energies of a crystal by a calculator.
+    """Calculate the surface energies of a crystal.
 
     Args:
-        atoms: The crystal.
+        atoms: Crystal.
         calculator: Any ASE calculator.
-        config: Options; by default `SurfaceConfig()`.
-        progress: Takes slabs and relaxations.
+        config: Options; default: `SurfaceConfig()`.
+        progress: Called with the progress of the relaxation and the number of slabs done.
 
     Returns:
-        The energy of each termination (J/m²), and the Wulff shape.
+        Surface energy of each termination (J/m²), and the Wulff shape.
 
     Raises:
-        DataError: The structure is no crystal, or no slab has two equal faces.
+        DataError: The structure is not a crystal, or equation (1) applies to none of the slabs.
         SimulationError: A relaxation fails.
     """
     config = config or SurfaceConfig()
@@ -237,7 +237,7 @@ def _miller(slab: Slab) -> Miller:
 
 
 def _unequal(slab: Slab, crystal: Structure) -> str:
-    """Why equation (1) does not hold; empty if it does."""
+    """Reason why equation (1) does not apply to a slab; empty if it does."""
     if slab.composition.reduced_formula != crystal.composition.reduced_formula:
         return f"its composition is {slab.composition.reduced_formula}"
     return "" if slab.is_symmetric() else "its faces are different"

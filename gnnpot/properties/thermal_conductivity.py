@@ -4,16 +4,15 @@
     result.at(300.0)
     result.plot(Path("thermal-conductivity.png"))
 
-Pairs of atoms of a supercell are displaced, as many as the symmetry leaves, and the forces give the force constants of
-second and third order. With the heat capacity C, group velocity v and linewidth 2 Γ (as ordinary frequency) of each
-mode λ, in the volume V of M primitive cells,
+Second- and third-order force constants are calculated from the forces after displacements of the symmetry-inequivalent
+atoms and pairs of atoms in a supercell. With the heat capacity C, group velocity v and linewidth 2 Γ (ordinary
+frequency) of each mode λ at M wave vectors, and the volume V of the primitive cell,
 
     κ = 1/(M V) Σ_λ C_λ v_λ ⊗ v_λ τ_λ,   τ_λ = 1 / (4π Γ_λ).                                                   (1)
 
-The solution of the Boltzmann equation beyond relaxation times, scattering of four phonons, coherence between modes, and
-electrons are left out. Polar crystals lack their long-range
-field, as in `gnnpot.properties.phonons`. In the classical limit, at high temperature, κ goes as 1/T, and as 1/√m if all
-masses m change by one factor.
+Not included are the full solution of the Boltzmann equation, four-phonon scattering, coherence between modes, electrons
+and, as in `gnnpot.properties.phonons`, the long-range field of polar crystals. In the classical limit of high
+temperature, κ is proportional to 1/T, and to 1/√m if all masses m are scaled by a common factor.
 
 By phono3py: Togo, Chaput and Tanaka, Phys. Rev. B 91, 094306 (2015).
 """
@@ -36,35 +35,35 @@ from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, displa
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
-#: places of phono3py's xx, yy, zz, yz, xz, xy in a tensor
+#: tensor indices of phono3py's components xx, yy, zz, yz, xz, xy
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 @dataclass(frozen=True, eq=False)
 class ThermalConductivity:
-    """Lattice thermal conductivity of a crystal; modes are those of the irreducible wave vectors of the mesh."""
+    """Lattice thermal conductivity of a crystal, with data of M modes at the irreducible wave vectors of the mesh."""
 
-    formula: str  #: of the primitive cell
+    formula: str  #: formula of the primitive cell
     supercell: tuple[int, int, int]  #: repeats of the given cell
-    mesh: tuple[int, int, int]  #: of wave vectors
-    isotopes: bool  #: whether the elements' isotopes scatter
+    mesh: tuple[int, int, int]  #: mesh of wave vectors
+    isotopes: bool  #: whether isotope scattering is included
     temperatures: np.ndarray  #: [T] K
-    tensor: np.ndarray  #: [T, 3, 3] W/m/K, equation (1)
-    frequencies: np.ndarray  #: [M] THz, of the modes
-    lifetimes: np.ndarray  #: [T, M] ps, τ; NaN of modes that don't decay
-    contributions: np.ndarray  #: [T, M] W/m/K, of each mode and those equivalent to it, mean of the directions
+    tensor: np.ndarray  #: [T, 3, 3] W/m/K, κ by equation (1)
+    frequencies: np.ndarray  #: [M] THz, frequencies of the modes
+    lifetimes: np.ndarray  #: [T, M] ps, τ; NaN for modes without scattering
+    contributions: np.ndarray  #: [T, M] W/m/K, contribution of each mode and its equivalents, mean of the directions
 
     @property
     def conductivity(self) -> np.ndarray:
-        """[T] W/m/K, mean of the three directions."""
+        """Mean conductivity of the three directions, [T] W/m/K."""
         return np.trace(self.tensor, axis1=1, axis2=2) / 3
 
     def at(self, temperature: float) -> float:
-        """Mean conductivity (W/m/K) at a temperature (K) within the range; κ T is linear between those calculated."""
+        """Mean conductivity (W/m/K) at a temperature (K) within the range, by linear interpolation of κ T."""
         return float(np.interp(temperature, self.temperatures, self.conductivity * self.temperatures) / temperature)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         low, high = self.temperatures[0], self.temperatures[-1]
         return {
             "formula": self.formula,
@@ -81,7 +80,7 @@ class ThermalConductivity:
         }
 
     def plot(self, path: Path) -> None:
-        """Conductivity against temperature, lifetimes and accumulation against frequency, as PNG."""
+        """Save a plot of conductivity over temperature, and lifetimes and cumulative κ over frequency, as PNG."""
         from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 
         figure = new_figure(3)
@@ -113,19 +112,19 @@ class ThermalConductivity:
 
 @dataclass(frozen=True, slots=True)
 class ThermalConductivityConfig:
-    """How atoms are displaced, and what is calculated of the force constants.
+    """Options of `calc`.
 
     Args:
-        supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        cutoff: Å, pairs of atoms farther apart are not displaced together; default: all are.
-        displacement: Å, of an atom.
-        mesh: Wave vectors along the reciprocal vectors of the primitive cell; by default as `mesh_length` says.
-        mesh_length: Å, the mesh is as fine as for a supercell of this length; the result converges with it.
+        supercell: Repeats of the cell for displacements; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        cutoff: Å, distance above which pairs of atoms are not displaced together; default: all pairs are displaced.
+        displacement: Å, displacement of an atom.
+        mesh: Number of wave vectors along the reciprocal vectors of the primitive cell; default: from `mesh_length`.
+        mesh_length: Å, length of the supercell that the mesh corresponds to; increase it until κ converges.
         temperatures: K.
-        isotopes: Scattering by the elements' natural mixtures of isotopes too.
-        relax: Relax cell and atoms first.
-        fmax: eV/Å, the largest force that may be left by that.
+        isotopes: Include scattering by the natural isotope mixtures of the elements.
+        relax: Relax cell and positions first.
+        fmax: eV/Å, convergence threshold of the largest force in this relaxation.
     """
 
     supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
@@ -152,19 +151,19 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> ThermalConductivity:
-    """Lattice thermal conductivity of a crystal by a calculator.
+    """Calculate the lattice thermal conductivity of a crystal.
 
     Args:
-        atoms: The crystal; its masses count.
-        calculator: Any ASE calculator; of a potential in float64, as third derivatives are small differences.
-        config: Options; by default `ThermalConductivityConfig()`.
-        progress: Takes the displacements that are done, and the relaxation before.
+        atoms: Crystal; its masses are used.
+        calculator: Any ASE calculator; use float64, since third derivatives are calculated from small differences.
+        config: Options; default: `ThermalConductivityConfig()`.
+        progress: Called with the progress of the relaxation and the number of displacements done.
 
     Returns:
-        The conductivity tensor (W/m/K) against temperature, and the part of each mode.
+        Conductivity tensor (W/m/K) over temperature, and the contribution of each mode.
 
     Raises:
-        DataError: The structure is no crystal, or atoms of one element have different masses.
+        DataError: The structure is not a crystal, or atoms of one element have different masses.
         MissingExtraError: phono3py is not installed.
         SimulationError: The relaxation fails, or a mode is imaginary.
     """
@@ -189,7 +188,7 @@ def _with_force_constants(
     config: ThermalConductivityConfig,
     progress: Progress,
 ) -> Any:
-    """phono3py's object with the force constants of second and third order."""
+    """Calculate second- and third-order force constants; returns an object of `phono3py.Phono3py`."""
     with needs_extra("thermal-conductivity"):
         from phono3py import Phono3py
         from phonopy.structure.cells import guess_primitive_matrix

@@ -1,11 +1,11 @@
-"""Formation energy of vacancies, of each inequivalent site of a crystal.
+"""Formation energies of vacancies on the inequivalent sites of a crystal.
 
     result = calc(atoms, calculator)                                                                 # an element
     result = calc(atoms, calculator, VacancyConfig(references={"Li": metal, "O": oxygen}))           # a compound
     result.sites[0].energy
 
-By equation (1) of `gnnpot.properties.defects`, which says what the chemical potentials are. The energy of a supercell
-converges with its size; the difference to a smaller one is an estimate of what is left.
+Formation energies and chemical potentials are defined by equation (1) of `gnnpot.properties.defects`. Formation
+energies converge with the size of the supercell; the difference from a smaller supercell is an estimate of the error.
 """
 
 from collections.abc import Mapping
@@ -29,36 +29,36 @@ from gnnpot.runs.progress import Progress, no_progress
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: how many shells of atoms around a vacancy a result has, the nearest ones
+#: number of nearest shells of atoms around a vacancy in a result
 SHELLS = 10
 _MARKERS = ("o", "s", "^", "D", "v")
 
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """Atoms of one element at one distance from a vacancy."""
+    """Atoms of an element at the same distance from a vacancy."""
 
     element: str
-    distance: float  #: Å, before atoms relax
-    count: int
-    outward: float  #: Å, mean displacement away from the vacancy; negative: towards it
+    distance: float  #: Å, distance before relaxation
+    count: int  #: number of atoms
+    outward: float  #: Å, mean displacement away from the vacancy in relaxation; negative if towards it
 
 
 @dataclass(frozen=True, slots=True)
 class VacancySite:
-    """A vacancy on one inequivalent site."""
+    """Vacancy on one of the inequivalent sites."""
 
     element: str
     site: int  #: index of the atom in the given structure
-    multiplicity: int  #: equivalent atoms in the given structure
+    multiplicity: int  #: number of equivalent atoms in the given structure
     energy: float  #: eV, formation energy, relaxed
-    unrelaxed_energy: float  #: eV, before atoms relax
-    displacement: float  #: Å, the largest of an atom
-    shells: tuple[Shell, ...] = ()  #: the nearest `SHELLS`, by distance
+    unrelaxed_energy: float  #: eV, formation energy before relaxation
+    displacement: float  #: Å, the largest displacement of an atom in relaxation
+    shells: tuple[Shell, ...] = ()  #: the nearest `SHELLS` shells, sorted by distance
 
     @property
     def label(self) -> str:
-        """Its name in the picture."""
+        """Label in plots."""
         return f"{self.element} (atom {self.site})"
 
 
@@ -70,20 +70,20 @@ class VacancyEnergies(Defects[VacancySite]):
 
     @property
     def title(self) -> str:
-        """Of the picture."""
+        """Title of the plot."""
         return f"Vacancies of {self.formula}"
 
     @property
     def places(self) -> str:
-        """What the names below the bars are."""
+        """Label of the horizontal axis of the plot."""
         return "site"
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {**super().to_json(), "chemical_potentials_eV": dict(self.chemical_potentials)}
 
     def plot(self, path: Path) -> None:
-        """The energies of the sites, where there are several, and how the atoms around each move, as PNG."""
+        """Save a plot of the energies, if there are several sites, and displacements around vacancies, as PNG."""
         from gnnpot.runs.pages import new_figure
 
         moved = any(shell.outward for site in self.sites for shell in site.shells)
@@ -98,7 +98,7 @@ class VacancyEnergies(Defects[VacancySite]):
         figure.savefig(path)
 
     def _draw_shells(self, axes: "Axes") -> None:
-        """Displacement against distance: a color for each site, a marker for each element around it."""
+        """Draw displacement over distance, with a color for each site and a marker for each element around it."""
         from gnnpot.runs.pages import COLORS, tidy
 
         elements = sorted({shell.element for site in self.sites for shell in site.shells})
@@ -123,16 +123,16 @@ class VacancyEnergies(Defects[VacancySite]):
 
 @dataclass(frozen=True, slots=True)
 class VacancyConfig:
-    """Which vacancies are calculated, and in which supercell.
+    """Options of `calc`.
 
     Args:
-        element: Only vacancies of this element; default: of all.
-        chemical_potentials: eV, energy of an atom of each element where it goes.
-        references: Of each element, the structure whose relaxed energy per atom is its chemical potential.
-        supercell: Repeats of the cell; by default as many as `length` needs.
-        length: Å, the least height of the supercell.
-        relax: Relax the crystal (cell too) first, and the atoms around the vacancy; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        element: Calculate vacancies of this element only; default: all elements.
+        chemical_potentials: eV, chemical potential of each element, i.e. the energy of an atom in its reservoir.
+        references: Structure of each element whose relaxed energy per atom is its chemical potential.
+        supercell: Repeats of the cell; default: the least for which the supercell reaches `length`.
+        length: Å, minimum height of the supercell along each vector.
+        relax: Relax the crystal with its cell, and positions around the vacancy; otherwise use the given structure.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     element: str | None = None
@@ -154,20 +154,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> VacancyEnergies:
-    """Formation energies of the vacancies of a crystal by a calculator.
+    """Calculate the formation energies of vacancies in a crystal.
 
     Args:
-        atoms: The crystal.
+        atoms: Crystal.
         calculator: Any ASE calculator.
-        config: Options; by default `VacancyConfig()`.
-        progress: Takes sites and relaxations.
+        config: Options; default: `VacancyConfig()`.
+        progress: Called with the progress of sites and relaxations.
 
     Returns:
-        The formation energy of a vacancy on each inequivalent site; the sites by energy.
+        Formation energy of a vacancy on each inequivalent site, sorted by energy.
 
     Raises:
-        ConfigError: An element that the crystal lacks, or a compound's chemical potentials are missing.
-        DataError: The structure is no crystal.
+        ConfigError: The crystal does not contain the element, or a chemical potential is missing.
+        DataError: The structure is not a crystal.
         SimulationError: A relaxation fails.
     """
     config = config or VacancyConfig()
@@ -188,7 +188,7 @@ def calc(
         progress("vacancy: sites", k, len(sites))
         symbol = host.crystal.symbols[site]
         defect = host.supercell.copy()
-        # the first cell of the supercell has the indices of the crystal
+        # atoms in the first cell of the supercell have the same indices as in the crystal
         del defect[site]
         final, after, before = host.formation_energies(defect, removed=symbol, relax=config.relax, fmax=config.fmax)
         shift = np.linalg.norm(final.positions - defect.positions, axis=1).max()
@@ -201,15 +201,15 @@ def calc(
 
 
 def shells_of(around: Atoms, place: np.ndarray, displacements: np.ndarray) -> tuple[Shell, ...]:
-    """The nearest shells around a point.
+    """Find the nearest shells of atoms around a point.
 
     Args:
-        around: Atoms before they relax.
-        place: [3] Å.
-        displacements: [N, 3] Å, of the atoms.
+        around: Unrelaxed atoms.
+        place: Position of the point, [3] Å.
+        displacements: Displacements of the atoms in relaxation, [N, 3] Å.
 
     Returns:
-        The `SHELLS` nearest ones, by distance; atoms of one element within `SYMPREC` of each other are of one shell.
+        The `SHELLS` nearest shells, sorted by distance. Consecutive distances within a shell differ by up to `SYMPREC`.
     """
     vectors, distances = get_distances(place[None], around.positions, cell=around.cell, pbc=around.pbc)
     vectors, distances = vectors[0], distances[0]
@@ -226,7 +226,7 @@ def shells_of(around: Atoms, place: np.ndarray, displacements: np.ndarray) -> tu
 
 
 def inequivalent_sites(crystal: Atoms) -> list[tuple[int, int]]:
-    """(index, number of equivalent atoms) of the first atom of each set of equivalent ones."""
+    """Index of the first atom, and number of atoms, in each set of equivalent atoms."""
     cell = crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers
     dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
     same = np.arange(len(crystal)) if dataset is None else dataset.equivalent_atoms

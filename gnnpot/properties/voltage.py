@@ -1,15 +1,14 @@
-"""Voltage of an intercalation electrode against the metal of its ion.
+"""Voltage of an intercalation electrode relative to the metal of its ion.
 
     result = calc(lithiated, calculator, VoltageConfig(ion="Li"))
     result.voltage, result.capacity
 
-Between a host with n ions and the same host with m < n of them in the cell,
+The mean voltage between a host with n ions in the cell and the same host with m < n ions is
 
     V = -[ E(n) - E(m) - (n - m) e_metal ] / ((n - m) z),                                                       (1)
 
-the mean voltage of the step, for an ion of charge z; e_metal is the energy of an atom of its metal. Entropy and
-pressure are neglected. Cells and atoms relax. Without structures of partly filled hosts, all ions are taken out at
-once.
+with the charge z of the ion and the energy per atom e_metal of its metal. Entropy and pressure are neglected. Cells and
+positions are relaxed. If no other structures are given, all ions are removed in one step.
 
 Source: Aydinol, Kohan, Ceder, Cho and Joannopoulos, Phys. Rev. B 56, 1354 (1997).
 """
@@ -34,50 +33,50 @@ from gnnpot.runs.progress import Progress, no_progress
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: mAh in a mole of elementary charges
+#: Faraday constant, mAh/mol
 MAH_PER_MOLE = 26801.4814
-#: of the ions that batteries are made of, e
+#: default charges of ions, e
 CHARGES = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Sr": 2, "Ba": 2, "Al": 3, "Y": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class VoltageStep:
-    """Between two contents of the ion."""
+    """Voltage between two ion contents."""
 
-    low: float  #: ions per formula unit of the host, charged
-    high: float  #: discharged
-    voltage: float  #: V against the metal
+    low: float  #: ions per formula unit of the host in the charged state
+    high: float  #: ions per formula unit of the host in the discharged state
+    voltage: float  #: V, relative to the metal
 
 
 @dataclass(frozen=True, eq=False)
 class Voltage:
-    """An electrode, per formula unit of its host."""
+    """Voltage, capacity and energies of an electrode, per formula unit of its host."""
 
-    host: str
-    ion: str
-    charge: int  #: e
-    metal_energy: float  #: eV/atom
-    contents: np.ndarray  #: [C] ions per formula unit of the host, ascending; those on the convex hull
+    host: str  #: formula of the host
+    ion: str  #: element of the ion
+    charge: int  #: charge z of the ion, e
+    metal_energy: float  #: eV/atom, e_metal
+    contents: np.ndarray  #: [C] ions per formula unit of the host on the convex hull, ascending
     energies: np.ndarray  #: [C] eV per formula unit of the host
     volumes: np.ndarray  #: [C] Å³ per formula unit of the host
-    unstable: tuple[float, ...]  #: contents above the convex hull of the others, which make no step
+    unstable: tuple[float, ...]  #: contents of electrodes above the convex hull, which are not part of the steps
     unstable_energies: tuple[float, ...]  #: eV per formula unit of the host
-    steps: tuple[VoltageStep, ...]  #: by content
-    capacity: float  #: mAh/g of the discharged electrode
+    steps: tuple[VoltageStep, ...]  #: sorted by content
+    capacity: float  #: mAh per gram of the discharged electrode
 
     @property
     def voltage(self) -> float:
-        """V, mean over all steps."""
+        """Mean voltage over all steps, V."""
         charge = [s.high - s.low for s in self.steps]
         return float(np.average([s.voltage for s in self.steps], weights=charge))
 
     @property
     def volume_change(self) -> float:
-        """(V discharged - V charged) / V charged."""
+        """Relative volume change, (V_discharged - V_charged) / V_charged."""
         return float(self.volumes[-1] / self.volumes[0] - 1)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with units in the names."""
+        """All fields, with units in the keys."""
         return {
             "host": self.host,
             "ion": self.ion,
@@ -96,7 +95,7 @@ class Voltage:
         }
 
     def plot(self, path: Path) -> None:
-        """Voltage against content, and with more than two electrodes their formation energies, as PNG."""
+        """Save a plot of voltage over content and, for more than two electrodes, formation energies, as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         several = len(self.contents) + len(self.unstable) > 2
@@ -118,7 +117,7 @@ class Voltage:
         figure.savefig(path)
 
     def _draw_hull(self, axes: "Axes") -> None:
-        """Energies of the electrodes, less the line between the charged and the discharged one."""
+        """Draw the energies of electrodes relative to the line between the charged and the discharged one."""
         from gnnpot.runs.pages import COLORS, tidy
 
         def formation(contents: Sequence[float], energies: Sequence[float]) -> np.ndarray:
@@ -141,15 +140,15 @@ class Voltage:
 
 @dataclass(frozen=True, slots=True)
 class VoltageConfig:
-    """Which ion moves, and between which electrodes.
+    """Options of `calc`.
 
     Args:
-        ion: The element that goes in and out.
-        charge: Of the ion, e; default: that of its usual ion.
-        metal: The metal of the ion; default: ASE's crystal of the element.
-        others: Partly charged electrodes, and the charged one; default: the discharged one without ions.
-        relax: Relax cells and atoms; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        ion: Element of the intercalated ion.
+        charge: Charge of the ion, e; default: the usual charge of the element.
+        metal: Structure of the metal of the ion; default: ASE's crystal structure of the element.
+        others: Structures of partly and fully charged electrodes; default: the discharged one with all ions removed.
+        relax: Relax cells and positions; otherwise use the given structures.
+        fmax: eV/Å, convergence threshold of the largest force.
     """
 
     ion: str = "Li"
@@ -170,20 +169,20 @@ def calc(
     *,
     progress: Progress = no_progress,
 ) -> Voltage:
-    """The voltage of an electrode by a calculator.
+    """Calculate the voltage of an electrode.
 
     Args:
-        atoms: The discharged electrode, with its ions.
+        atoms: Discharged electrode, with its ions.
         calculator: Any ASE calculator.
-        config: Options; by default `VoltageConfig()`.
-        progress: Takes structures and relaxations.
+        config: Options; default: `VoltageConfig()`.
+        progress: Called with the number of structures done.
 
     Returns:
-        The contents on the convex hull, the voltage (V) of each step between them, and the capacity.
+        Ion contents on the convex hull, the voltage (V) of each step between them, and the capacity.
 
     Raises:
-        ConfigError: The electrode has no such ion, or its charge or metal is not known.
-        DataError: A structure is of another host, or no crystal.
+        ConfigError: The electrode does not contain the ion, or the charge or metal of the ion is not known.
+        DataError: A structure has another host, or is not a crystal.
         SimulationError: A relaxation fails.
     """
     config = config or VoltageConfig()
@@ -215,7 +214,7 @@ def calc(
 
 
 def _metal_of(ion: str) -> Atoms:
-    """The crystal of an element that ASE knows."""
+    """ASE's crystal structure of an element. Raises `ConfigError` if there is none."""
     try:
         return bulk(ion)
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
@@ -223,13 +222,13 @@ def _metal_of(ion: str) -> Atoms:
 
 
 def _host(bare: Atoms) -> tuple[str, dict[str, int]]:
-    """Formula and atoms of the formula unit of a host."""
+    """Formula of a host, and number of atoms of each element in its formula unit."""
     formula = bare.symbols.formula.reduce()[0]
     return str(formula.convert("metal")), formula.count()
 
 
 def _units(electrode: Atoms, ion: str, per_host: dict[str, int]) -> float:
-    """Formula units of the host; raises `DataError` if it is another host."""
+    """Number of formula units of the host in an electrode. Raises `DataError` if the host is different."""
     counts = electrode.symbols.formula.count()
     counts.pop(ion, None)
     ratios = {counts.get(e, 0) / n for e, n in per_host.items()}
