@@ -1,8 +1,8 @@
-"""Published benchmarks, a file each, which any ASE calculator can run.
+"""Published benchmarks (suites), one in each file, for any ASE calculator.
 
-Here belong what a suite asks of a potential, what it compares the answers with, and the run of one: processes, a
-results log from which it resumes, the table and the picture. Not here: the calculation of a property itself
-(`gnnpot.properties`), and the errors on one's own labelled frames (`gnnpot.training.evaluate`).
+This subpackage contains the items and reference data of each suite, the resumable run of a suite in several processes,
+and reports with tables and plots. Properties are calculated in `gnnpot.properties`; errors on labelled frames in
+training are in `gnnpot.training.evaluate`.
 
     suite = open_suite("phonons", data=Path("benchmarks"), count=50)
     evaluate_suite(suite, Subject("7net-0", make_calculator, sha256, training="MPtrj"), Path("evaluation"), processes=2)

@@ -1,11 +1,11 @@
-"""What every suite is: items, a measurement of each, and figures of merit of all.
+"""Base class of suites: items, a measurement for each item, and figures of merit.
 
     for item in suite.items():
         results[item.key] = suite.measure(item, calculator)
     suite.summary(results)                    # {"max frequency: MAE": Figure(0.31, "THz"), ...}
 
-An item is one thing that is asked: a crystal, a pair of atoms, a frame. A measurement is JSON, so that it can be kept
-in a results log and compared by programs later.
+An item is a single test case, such as a crystal, a pair of elements or a frame. A measurement consists of JSON values,
+which can be stored in a results log and compared later.
 """
 
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ from gnnpot.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-#: of an item that could not be measured: {"failed": reason}
+#: key in the result of an item that could not be measured: {"failed": reason}
 FAILED = "failed"
 
 Result = dict[str, Any]
@@ -32,23 +32,23 @@ Results = Mapping[str, Result]
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One thing that a suite asks about."""
+    """Test case of a suite."""
 
-    key: str  #: its name, unique in the suite
-    numbers: tuple[int, ...]  #: atomic numbers that a potential must know
-    content: Any  #: what the measurement needs
+    key: str  #: name, unique in the suite
+    numbers: tuple[int, ...]  #: atomic numbers of its elements, which a potential must support
+    content: Any  #: input of the measurement
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A figure of merit."""
 
-    value: float | None  #: None: nothing to take it from
+    value: float | None  #: None if there are no data
     unit: str = ""
-    note: str = ""  #: "of 332 crystals"
+    note: str = ""  #: text after the value, such as "of 332 crystals"
 
     def text(self) -> str:
-        """Three digits; whole numbers unchanged."""
+        """Format the value with three significant digits, or as an integer if it is one."""
         if self.value is None:
             return ""
         return f"{int(self.value)}" if float(self.value).is_integer() else f"{self.value:.3g}"
@@ -58,21 +58,21 @@ class Figure:
 class Overlap:
     """A training set that shares structures or labels with a suite."""
 
-    words: str  #: what a card's training data has in it
-    note: str  #: what is shared
+    words: str  #: text by which the training data in a model card are recognised
+    note: str  #: what is shared, for reports
 
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """Options of a run that its results depend on."""
+    """Options of a suite, on which its results depend."""
 
-    #: file or folder of the suite's data; none: what is shipped
+    #: file or folder of the suite's data; none: data shipped with gnnpot
     data: Path | None = None
-    #: at most so many items, evenly spread; none: all
+    #: maximum number of items, evenly spaced; none: all
     count: int | None = None
-    #: of what a suite chooses at random
+    #: seed of random choices
     seed: int = 0
-    #: of molecular dynamics, in ps
+    #: ps, length of molecular dynamics
     picoseconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -83,13 +83,13 @@ class SuiteOptions:
 
 
 class Suite(ABC):
-    """A benchmark; subclasses say what is asked and how answers are judged."""
+    """Base class of benchmarks; subclasses define items, measurements and figures of merit."""
 
-    #: as `gnnpot evaluate --suite` takes it
+    #: name for `gnnpot evaluate --suite`
     name: ClassVar[str]
-    #: one line: what is compared with what
+    #: description in one line
     title: ClassVar[str]
-    #: what its data are and where they come from
+    #: source of the reference data
     source: ClassVar[str]
     overlaps: ClassVar[tuple[Overlap, ...]] = ()
 
@@ -98,31 +98,31 @@ class Suite(ABC):
 
     @property
     def label(self) -> str:
-        """The name of its results: of suites that take the user's data, with the name of these after a dot."""
+        """Name of the results: the name of the suite, followed by a dot and the name of the user's data, if any."""
         return self.name
 
     @abstractmethod
     def all_items(self) -> Sequence[Item]:
-        """Everything that may be asked, in a fixed order. Raises `DataError` for data that can't be read."""
+        """All items, in a fixed order. Raises `DataError` if the data can't be read."""
 
     @abstractmethod
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """Ask a calculator; `folder` is for files of work that takes long."""
+        """Measure an item with a calculator; `folder` is for files from which long calculations resume."""
 
     @abstractmethod
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Figures of merit by name, of the items that were measured."""
+        """Figures of merit of the measured items, by name."""
 
     @abstractmethod
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """The results of several potentials, by their names."""
+        """Plot the results of several potentials, given by name."""
 
     def identity(self) -> dict[str, Any]:
-        """What results depend on besides the potential and the items, as JSON."""
+        """Settings and data on which the results depend besides the potential and the items, as JSON values."""
         return {}
 
     def items(self) -> list[Item]:
-        """Those of `options.count`, evenly spread."""
+        """The items to measure: at most `options.count`, evenly spaced."""
         every, count = self.all_items(), self.options.count
         if not every:
             raise DataError(f"{self.name}: there is nothing to ask about in the data")
@@ -131,32 +131,32 @@ class Suite(ABC):
         return [every[k] for k in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
 
     def overlap(self, training: str) -> str:
-        """What a potential with these training data shares with the suite; empty: nothing that is known."""
+        """Data shared by the suite and a potential with these training data; empty if none are known."""
         return "; ".join(dict.fromkeys(o.note for o in self.overlaps if o.words.lower() in training.lower()))
 
 
 def measured(results: Results) -> dict[str, Result]:
-    """Those that did not fail."""
+    """Results of the items that did not fail."""
     return {key: result for key, result in results.items() if FAILED not in result}
 
 
 def numbers_of(atoms: Atoms) -> tuple[int, ...]:
-    """The atomic numbers in a structure, each once."""
+    """Unique atomic numbers in a structure."""
     return tuple(int(z) for z in np.unique(atoms.numbers))
 
 
 def counted(results: Results) -> Figure:
-    """How many items were measured, of how many."""
+    """Number of measured items, with the number of all items as a note."""
     return Figure(len(measured(results)), note=f"of {len(results)}")
 
 
 def mean(values: Sequence[float], unit: str = "") -> Figure:
-    """The mean, or nothing of nothing."""
+    """Mean of values; None if there are no values."""
     return Figure(float(np.mean(values)) if len(values) else None, unit)
 
 
 def median(values: Sequence[float], unit: str = "") -> Figure:
-    """The median; no value of nothing, nor where half of the values or more are infinite, as failures are."""
+    """Median of values; None if there are no values, or if half of them or more are infinite (failed items)."""
     if not len(values):
         return Figure(None, unit)
     value = float(np.median(values))

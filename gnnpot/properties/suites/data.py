@@ -1,6 +1,6 @@
-"""The data of suites that are not shipped, at a path that the user gives.
+"""Data files of suites that are not shipped with gnnpot; the user gives their path.
 
-path = data_file(MODULI, options.data)      # options.data: the file, or a folder that has it
+path = data_file(MODULI, options.data)      # options.data: the file, or its folder
 rows = read_rows(MODULI, options.data, ("mp_id", "structure", "bulk_modulus_vrh"))
 """
 
@@ -17,26 +17,26 @@ from gnnpot.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file of a suite."""
+    """Data file of a suite."""
 
-    name: str  #: in a folder; a file that is given itself may have any
-    what: str  #: for the sentence where it is missing
+    name: str  #: file name in a folder; a file given by its own path may have any name
+    what: str  #: description for error messages
 
 
 def data_file(file: DataFile, given: Path | None) -> Path:
-    """Where a file is.
+    """Find a data file.
 
-    A file that the user names is taken unchanged, with any name and content: its sha256 is part of the results.
+    The name and checksum of a file given by its own path are not checked; its sha256 is stored with the results.
 
     Args:
-        file: which one.
-        given: the file itself, or a folder that has it under its name.
+        file: Data file.
+        given: Path of the file, or of a folder that contains it under its name.
 
     Returns:
         The path of the file.
 
     Raises:
-        DataError: no path was given, or there is no file.
+        DataError: No path was given, or the file does not exist.
     """
     if given is None:
         raise DataError(f"{file.what} ({file.name}) is not shipped; give the file or its folder with --data")
@@ -47,7 +47,7 @@ def data_file(file: DataFile, given: Path | None) -> Path:
 
 
 def read_json(file: DataFile, given: Path | None) -> Any:
-    """What a JSON file holds, compressed or not. Raises `DataError` if there is none, or it is no JSON."""
+    """Read a JSON file, compressed or not. Raises `DataError` if it does not exist or is not JSON."""
     path = data_file(file, given)
     with open_binary(path) as opened:
         data = opened.read()
@@ -58,7 +58,7 @@ def read_json(file: DataFile, given: Path | None) -> Any:
 
 
 def read_rows(file: DataFile, given: Path | None, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The same of a list of rows, each with these keys. Raises `DataError` as well if it is none."""
+    """Read a JSON file that is a list of rows with these keys. Raises `DataError` as `read_json`, or if it is not."""
     rows = read_json(file, given)
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(keys) for row in rows):
         raise another(file, data_file(file, given))
@@ -66,11 +66,11 @@ def read_rows(file: DataFile, given: Path | None, keys: Sequence[str]) -> list[d
 
 
 def another(file: DataFile, path: Path) -> DataError:
-    """The sentence for a file with another content."""
+    """Error for a file with unexpected content."""
     return DataError(f"{path}: has not the content of {file.name}; give {file.what}, or the folder that has it")
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file."""
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

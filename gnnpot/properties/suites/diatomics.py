@@ -1,11 +1,11 @@
-"""Pairs of atoms alone: whether short distances repel, for all pairs, and DFT's curves for pairs of one element.
+"""Energy curves of diatomic molecules: repulsion at short distances for all pairs, and DFT for homonuclear pairs.
 
-Holes and walls are those of `gnnpot.properties.dimers`, which has the equation. Beside DFT, with energies V above the
-lowest of each curve and on DFT's distances: the length of the bond (where V is lowest, a parabola through three
-points), the mean error of V up to `WELL` eV in DFT, and the mean relative error of V on the wall, from `WELL` to `TOP`
-eV in DFT at distances below the bond.
+Holes and walls are defined in `gnnpot.properties.dimers`. Three quantities are compared with DFT at the distances of
+its curves, with the energy V relative to the minimum of each curve: the bond length (minimum of V, from a parabola
+through three points), the mean absolute error of V where V is at most `WELL` eV in DFT, and the mean relative error of
+V on the repulsive wall, where V is from `WELL` to `TOP` eV in DFT at distances shorter than the bond.
 
-DFT is VASP with PBE_64 potentials and the lowest spin state at each distance; the curves are matbench-discovery's.
+The curves are those of matbench-discovery: VASP, PBE_64 potentials, the lowest spin state at each distance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 CURVES = DataFile("diatomics-pbe.json.gz", "matbench-discovery's DFT curves of diatomic molecules")
-#: elements that are asked about: those of the Materials Project's calculations
+#: elements of the suite: those in calculations of the Materials Project
 ELEMENTS = tuple(chemical_symbols[z] for z in (*range(1, 84), *range(89, 95)))
-#: eV; what a curve may fall by and still count as one that rises
+#: eV, depth above which a hole is counted
 HOLE = 0.05
-#: eV above the lowest energy of DFT: the well, and the wall above it
+#: eV, upper limits of V in DFT for the well and for the wall
 WELL, TOP = 5.0, 50.0
-#: pairs of elements that are drawn
+#: elements whose homonuclear curves are plotted
 _DRAWN = ("H", "N", "Na", "Al", "Cl", "Cu")
-#: what is drawn of each: energies to this multiple of DFT's at the largest distance, and at least to so many eV
+#: upper limit of plots: this multiple of the energy of DFT at the largest distance, and at least so many eV
 _SHOWN, _LEAST = 2.0, 1.5
 
 
 class DiatomicsSuite(Suite):
-    """Holes and walls of all pairs, and 46 curves of DFT."""
+    """Holes and walls of all pairs, and comparison with 46 curves of DFT."""
 
     name = "diatomics"
     title = "curves of two atoms: holes, walls, and DFT's curves for one element"
@@ -47,7 +47,7 @@ class DiatomicsSuite(Suite):
     overlaps = (Overlap("pairs of atoms", "pairs of atoms are in its training set, with labels of other potentials"),)
 
     def all_items(self) -> Sequence[Item]:
-        """Pairs of one element each, then the pairs of each element with all that follow it."""
+        """Homonuclear pairs, then for each element its pairs with all following elements."""
         curves = self._curves()
         items = [
             Item(f"{e}-{e}", (atomic_numbers[e],), {"curve": curves.get(f"{e}-{e}"), "others": []}) for e in ELEMENTS
@@ -57,16 +57,16 @@ class DiatomicsSuite(Suite):
         return items
 
     def identity(self) -> dict[str, Any]:
-        """DFT's curves, if they are given."""
+        """The file of DFT curves, if given, and the range of the wall."""
         given = self.options.data is not None
         return {"data": sha256_of(data_file(CURVES, self.options.data)) if given else "", "wall": WALL}
 
     def items(self) -> list[Item]:
-        """The first ones of `options.count`: 89 are the pairs of one element."""
+        """The first `options.count` items; the first 89 are homonuclear pairs."""
         return list(self.all_items()[: self.options.count])
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """Holes and walls, and what DFT's curve tells."""
+        """Holes and walls, and the comparison with the curve of DFT, if there is one."""
         first = item.numbers[0]
         known = getattr(calculator, "elements", None) or ELEMENTS
         others = [atomic_numbers[e] for e in item.content["others"] if e in known]
@@ -87,7 +87,7 @@ class DiatomicsSuite(Suite):
         return result
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """How many pairs have a hole, the weakest wall, and the errors beside DFT."""
+        """Number of pairs with a hole, lowest wall, and errors relative to DFT."""
         found = measured(results).values()
         holes = [h for r in found for h in r["holes"]]
         walls = [(w, pair) for r in found for w, pair in zip(r["walls"], r["pairs"], strict=True) if w is not None]
@@ -102,7 +102,7 @@ class DiatomicsSuite(Suite):
         }
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Wells of six molecules, DFT's in black."""
+        """Wells of six molecules, with DFT in black."""
         figure = new_figure(width=11.0, height=5.4)
         axes = figure.subplots(2, 3).ravel()
         styles = styles_of(results)
@@ -111,7 +111,7 @@ class DiatomicsSuite(Suite):
             curves = {name: curve for name, curve in curves.items() if "curve" in curve}
             for curve in list(curves.values())[:1]:
                 ax.plot(curve["distances"], curve["curve_dft"], "k", linewidth=2.4, alpha=0.7, label="DFT")
-                # the well; the wall continues beyond the picture
+                # shows the well; the wall exceeds the limits of the axes
                 top = max(_SHOWN * curve["curve_dft"][-1], _LEAST)
                 ax.set_ylim(-0.05 * top, top)
             for name, curve in curves.items():
@@ -128,7 +128,7 @@ class DiatomicsSuite(Suite):
             return {}
         path = data_file(CURVES, self.options.data)
         content = read_json(CURVES, self.options.data)
-        # as it is published, the file has the curves of PBE beside those of r2SCAN
+        # the published file has curves of both PBE and r2SCAN
         curves = content.get("PBE", content) if isinstance(content, dict) else {}
         if not any(f"{e}-{e}" in curves for e in ELEMENTS):
             raise DataError(f"{path}: has no curve of a pair of one element, as 'H-H'; give {CURVES.what}")
@@ -136,7 +136,7 @@ class DiatomicsSuite(Suite):
 
 
 def compare(distances: np.ndarray, energies: np.ndarray, expected: np.ndarray) -> Result:
-    """A curve beside DFT's: energies (eV) of both at distances (Å), ascending."""
+    """Compare a curve with `expected`, that of DFT: energies (eV) at ascending distances (Å)."""
     curve, dft = energies - energies.min(), expected - expected.min()
     bond_dft = bond_length(distances, dft)
     well, wall = dft <= WELL, (dft > WELL) & (dft <= TOP) & (distances < bond_dft)
@@ -153,7 +153,7 @@ def compare(distances: np.ndarray, energies: np.ndarray, expected: np.ndarray) -
 
 
 def bond_length(distances: np.ndarray, energies: np.ndarray) -> float:
-    """Where a curve is lowest, Å: the vertex of the parabola through the lowest point and its neighbours."""
+    """Minimum of a curve (Å): the vertex of the parabola through the lowest point and its two neighbours."""
     k = int(np.argmin(energies))
     if k in (0, len(energies) - 1):
         return float(distances[k])

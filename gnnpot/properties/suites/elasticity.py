@@ -1,8 +1,8 @@
-"""Bulk and shear moduli of binary crystals, beside the Materials Project's.
+"""Bulk and shear moduli of binary crystals, compared with the Materials Project.
 
-The moduli are Hill's averages of `gnnpot.properties.elastic.calc`, after positions and cell were relaxed.
+The moduli are Hill averages of `gnnpot.properties.elastic.calc`, after relaxation of positions and cell.
 
-Source of the reference: de Jong et al., Sci. Data 2, 150009 (2015), in the selection of matcalc.
+Reference: de Jong et al., Sci. Data 2, 150009 (2015), in the selection of matcalc.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 MODULI = DataFile("mp-binary-pbe-elasticity-half.json.gz", "matcalc's elastic moduli of the Materials Project")
-#: eV/Å, the largest force that a relaxation leaves
+#: eV/Å, convergence threshold of the largest force
 FMAX = 0.005
-#: GPa; matcalc's set has moduli of calculations that did not converge, beyond what any crystal has
+#: GPa; crystals with larger moduli are left out, since they come from calculations that did not converge
 LARGEST = 600.0
 
 
@@ -54,7 +54,7 @@ class ElasticitySuite(Suite):
     )
 
     def all_items(self) -> Sequence[Item]:
-        """The crystals by the Materials Project's number."""
+        """The crystals, with Materials Project identifiers as keys."""
         keys = ("mp_id", "structure", "bulk_modulus_vrh", "shear_modulus_vrh")
         items = []
         for row in read_rows(MODULI, self.options.data, keys):
@@ -64,11 +64,11 @@ class ElasticitySuite(Suite):
         return items
 
     def identity(self) -> dict[str, Any]:
-        """The file, and how far crystals are relaxed."""
+        """The data file, and the threshold of relaxations."""
         return {"data": sha256_of(data_file(MODULI, self.options.data)), "fmax": FMAX}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """Moduli in GPa, beside the reference's."""
+        """Moduli and their references, GPa."""
         atoms, row = item.content
         found = calc(atoms, calculator, ElasticConfig(fmax=FMAX))
         if not found.stable:
@@ -81,7 +81,7 @@ class ElasticitySuite(Suite):
         }
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Median absolute errors; a crystal that is unstable or does not relax is an error without bound."""
+        """Median absolute errors; the error is infinite for crystals that are unstable or do not relax."""
         found = list(measured(results).values())
         failed = [np.inf] * (len(results) - len(found))
         figures = {"crystals": counted(results)}
@@ -91,7 +91,7 @@ class ElasticitySuite(Suite):
         return figures
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Found against expected."""
+        """Parity plots of the moduli."""
         return parity(
             {
                 f"{key} modulus, GPa": {

@@ -1,8 +1,8 @@
-"""Equations of state of the elements in four cubic structures, beside the average of two all-electron codes.
+"""Equations of state of the elements in four cubic structures, compared with the average of two all-electron codes.
 
-Bosoni et al., Nat. Rev. Phys. 6, 45 (2024): PBE, not magnetic, no +U, the volumes from 0.94 to 1.06 of the minimum. The
-error of a potential that has learnt magnetic ground states is in part that of the reference's spin: the median is
-given, not the mean.
+Reference: Bosoni et al., Nat. Rev. Phys. 6, 45 (2024); PBE without spin polarisation and without U, at volumes from
+0.94 to 1.06 of the minimum. For potentials trained on magnetic ground states, deviations are partly caused by the
+missing spin polarisation of the reference; medians of errors are therefore reported instead of means.
 """
 
 import io
@@ -40,12 +40,12 @@ class EquationsOfStateSuite(Suite):
     overlaps = (Overlap("equations of state", "VASP's energies of these equations of state are in its training set"),)
 
     def all_items(self) -> Sequence[Item]:
-        """The crystals by name, each at the middle of its volumes."""
+        """The crystals, with their names as keys."""
         content, path = read_json(REFERENCE, self.options.data), data_file(FRAMES, self.options.data)
         expected = content.get("BM_fit_data") if isinstance(content, dict) else None
         if not isinstance(expected, dict):
             raise another(REFERENCE, data_file(REFERENCE, self.options.data))
-        # as text: ASE seeks in a file, and each time a compressed one is read from its beginning
+        # read as text, since ASE seeks in files, and each seek in a compressed file reads it from the beginning
         with open_text(path) as file:
             text = file.read()
         crystals: dict[str, list[Atoms]] = {}
@@ -57,11 +57,11 @@ class EquationsOfStateSuite(Suite):
         return [Item(name, numbers_of(frames[0]), (frames, expected[name])) for name, frames in crystals.items()]
 
     def identity(self) -> dict[str, Any]:
-        """Both files."""
+        """The two data files."""
         return {"data": [sha256_of(data_file(file, self.options.data)) for file in (FRAMES, REFERENCE)]}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """Volume (Å³ per atom) and bulk modulus (GPa), beside the reference's."""
+        """Volume (Å³ per atom) and bulk modulus (GPa), with their references."""
         frames, expected = item.content
         volumes = np.sort([atoms.get_volume() for atoms in frames])
         atoms = frames[len(frames) // 2].copy()
@@ -74,7 +74,7 @@ class EquationsOfStateSuite(Suite):
         }
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Median errors; a crystal without a minimum is an error without bound."""
+        """Median relative errors; the error is infinite for crystals without a minimum."""
         found = measured(results)
         failed = [np.inf] * (len(results) - len(found))
         figures = {"with a minimum": Figure(len(found), note=f"of {len(results)}")}
@@ -84,7 +84,7 @@ class EquationsOfStateSuite(Suite):
         return figures
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Share of the crystals whose error is below x."""
+        """Cumulative distributions of the errors."""
         panels = {
             "relative error of the volume, %": "volume",
             "relative error of the bulk modulus, %": "modulus",

@@ -1,8 +1,9 @@
-"""Labelled frames: hot, compressed, or near equilibrium; the user's, or a published set.
+"""Errors on labelled frames, from the user or a published set: hot, compressed, or near equilibrium.
 
-Energies are compared as they are meant: raw totals unchanged, or with MP2020's correction of each frame added where a
-potential's card says that it was trained on such (CHGNet's). Frames of PBE and PBE+U do not say which they are; they
-are taken to be what the corrections need. Beside the plain error stands that after one shift for all frames.
+The energies of frames are uncorrected total energies. If the card of a potential states that it was trained on energies
+with the MP2020 correction (CHGNet), this correction is added to the energy of each frame. Frames do not contain whether
+they were calculated with PBE or PBE+U; it is assumed to be as the correction requires. The error in energy is reported
+without and with a constant shift of all energies.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ from gnnpot.units import GPA
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-#: how the name of a file of held-out materials begins, and what the card of a potential says that held some out
+#: start of the name of files of held-out materials, and text in the card of a potential trained without such materials
 HELD_OUT_FILE, HELD_OUT_CARD = "held-out", "held out"
 
 
@@ -61,11 +62,11 @@ class FramesSuite(Suite):
 
     @property
     def label(self) -> str:
-        """With the name of the file."""
+        """Name of the suite and name of the file, separated by a dot."""
         return f"{self.name}.{self._path.name.partition('.')[0]}"
 
     def overlap(self, training: str) -> str:
-        """As of every suite; nothing where the file is of held-out materials and the card says that some were held out.
+        """As `Suite.overlap`; empty if the file has held-out materials and the card states that some were held out.
 
         `scripts/benchmarks/held_out_frames.py` writes such a file for gnnpot-1.
         """
@@ -74,7 +75,7 @@ class FramesSuite(Suite):
         return super().overlap(training)
 
     def all_items(self) -> Sequence[Item]:
-        """The frames in the order of the file."""
+        """The frames, in the order of the file."""
         path = self._path
         if not path.exists():
             raise DataError(f"{path}: does not exist; give labelled frames with --data (a file or a store)")
@@ -82,7 +83,7 @@ class FramesSuite(Suite):
         return [Item(str(k), tuple(int(z) for z in np.unique(frame.numbers)), frame) for k, frame in enumerate(frames)]
 
     def identity(self) -> dict[str, Any]:
-        """The file."""
+        """The data file or store."""
         path = self._path
         return {"data": FrameStore(path).sha256 if path.is_dir() else sha256_of(path)}
 
@@ -101,13 +102,13 @@ class FramesSuite(Suite):
             result["forces_mae"] = float(np.abs(error).mean())
             result["forces_norm"] = float(np.linalg.norm(error, axis=1).mean())
         if frame.stress is not None:
-            # calculators that know no stress are measured by what they know
+            # calculators without stress are evaluated on energies and forces only
             with contextlib.suppress(PropertyNotImplementedError):
                 result["stress_mae"] = float(np.abs(atoms.get_stress() - frame.stress).mean()) / GPA
         return result
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Means over frames, of forces over atoms."""
+        """Mean errors over frames; for forces, over atoms."""
         found = list(measured(results).values())
         energies = [r["energy"] for r in found if "energy" in r]
         forces = [r for r in found if "forces_mae" in r]
@@ -128,7 +129,7 @@ class FramesSuite(Suite):
         }
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Share of the frames whose error is below x."""
+        """Cumulative distributions of the errors."""
         panels = {"error of the energy, eV/atom": "energy", "mean length of the force's error, eV/Å": "forces_norm"}
         return shares(
             {
@@ -142,7 +143,7 @@ class FramesSuite(Suite):
 
 
 def _expected_energy(frame: Frame, calculator: BaseCalculator) -> float | None:
-    """eV; None: the frame has none that the potential's could be compared with."""
+    """Reference energy of a frame, eV; None if it has no energy that is comparable with the potential's."""
     card = getattr(calculator, "card", None)
     if frame.energy is None or card is None or "MP2020" not in card.energy_reference:
         return frame.energy

@@ -1,10 +1,10 @@
-"""What the phonon suite compares: frequencies where a supercell is exact, and heat capacities.
+"""Quantities of the phonon suite: frequencies at commensurate wave vectors, and heat capacities.
 
     phonopy = with_force_constants(atoms, calculator, (2, 2, 2))      # gnnpot.properties.phonons
     commensurate_frequencies(phonopy)      # THz
     heat_capacity(phonopy, 300.0)          # J/K/mol of the primitive cell
 
-A negative frequency stands for an imaginary one. No non-analytical term is added.
+Imaginary frequencies are represented by negative values. No non-analytical term correction is applied.
 
 Source: Togo, Chaput, Tadano & Tanaka, J. Phys.: Condens. Matter 35, 353001 (2023).
 """
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-#: mesh of wave vectors for thermal properties: about length / a points along a lattice vector of length a (Å)
+#: Å, mesh of wave vectors for thermal properties: about MESH_LENGTH / a points along a lattice vector of length a
 MESH_LENGTH = 60.0
 
 
 def commensurate_frequencies(phonopy: Any) -> np.ndarray:
     """Frequencies (THz, ascending) at all wave vectors that are commensurate with the supercell, [Q * 3N].
 
-    Nothing is interpolated there. The force constants must be there.
+    At these wave vectors, frequencies are not interpolated. Force constants must be calculated before.
     """
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
@@ -32,7 +32,7 @@ def commensurate_frequencies(phonopy: Any) -> np.ndarray:
 def heat_capacity(phonopy: Any, temperature: float) -> float:
     """Heat capacity at constant volume, J/K/mol of the primitive cell, at `temperature` (K).
 
-    Modes with an imaginary frequency are left out, as phonopy does.
+    As in phonopy, modes with imaginary frequencies are left out.
     """
     phonopy.run_mesh(MESH_LENGTH)
     phonopy.run_thermal_properties(temperatures=[temperature])

@@ -1,12 +1,13 @@
-"""Phonons: ten crystals beside DFT's frequencies, and heat capacities of binary crystals.
+"""Phonons: frequencies of ten crystals compared with DFT, and heat capacities of binary crystals.
 
-The ten crystals keep DFT's cell, positions and supercell; compared are the frequencies at the wave vectors that are
-commensurate with the supercell, where nothing is interpolated: the highest one, all of them in ascending order, and
-whether there is an imaginary one (`IMAGINARY`). Eight are PBE, two PBEsol, at fixed volume a difference of about a
-hundredth; `scripts/fixtures/make_phonon_reference.py` makes them from the forces in phonopy's examples.
+The ten crystals have the cell, positions and supercell of the DFT calculation. Frequencies are compared at the wave
+vectors that are commensurate with the supercell, where they are not interpolated: the highest frequency, all
+frequencies in ascending order, and whether there is an imaginary one (`IMAGINARY`). Eight references are PBE and two
+PBEsol, a difference of about 1 % at fixed volume. `scripts/fixtures/make_phonon_reference.py` creates them from the
+forces in phonopy's examples.
 
-Heat capacities (300 K, Alexandria, PBE) are of crystals that the potential has relaxed, in supercells of at least
-`LENGTH` Å. They say little of a potential: most modes are excited at 300 K.
+Heat capacities (300 K; reference: Alexandria, PBE) are calculated for crystals relaxed by the potential, in supercells
+of at least `LENGTH` Å. They are not sensitive to the accuracy of a potential, since most modes are excited at 300 K.
 """
 
 import json
@@ -31,19 +32,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 CAPACITIES = DataFile("alexandria-binary-pbe-phonon-half.json.gz", "matcalc's heat capacities of Alexandria")
-#: THz; a frequency below it is imaginary, above it the zero of an acoustic mode
+#: THz, a mode with a lower frequency is imaginary; above, it may be an acoustic mode with frequency zero
 IMAGINARY = -0.1
-#: Å, at least, of each lattice vector of a supercell for the heat capacity
+#: Å, minimum height of the supercells for heat capacities
 LENGTH = 10.0
-#: K
+#: K, temperature of the heat capacities
 TEMPERATURE = 300.0
-#: eV/Å, the largest force that a relaxation leaves
+#: eV/Å, convergence threshold of the largest force
 FMAX = 2e-3
 _DFT = "DFT, "
 
 
 class PhononsSuite(Suite):
-    """Frequencies of ten crystals; with --data, 293 heat capacities too."""
+    """Frequencies of ten crystals and, with --data, 293 heat capacities."""
 
     name = "phonons"
     title = "highest frequency, all frequencies and imaginary modes of ten crystals, heat capacities at 300 K"
@@ -58,7 +59,7 @@ class PhononsSuite(Suite):
     )
 
     def all_items(self) -> Sequence[Item]:
-        """The ten crystals, then those with a heat capacity."""
+        """The ten crystals, then those with heat capacities."""
         text = resources.files("gnnpot.properties.suites").joinpath("phonons_dft.json").read_text(encoding="utf-8")
         items = []
         for name, row in json.loads(text)["crystals"].items():
@@ -71,7 +72,7 @@ class PhononsSuite(Suite):
         return items
 
     def items(self) -> list[Item]:
-        """The ten, and of the others at most `options.count`, evenly spread."""
+        """At most `options.count` items: the ten crystals first, then crystals with heat capacities, evenly spaced."""
         every, count = self.all_items(), self.options.count
         ten = [item for item in every if item.key.startswith(_DFT)]
         others = [item for item in every if not item.key.startswith(_DFT)]
@@ -85,7 +86,7 @@ class PhononsSuite(Suite):
         return [*ten, *(others[k] for k in chosen)]
 
     def identity(self) -> dict[str, Any]:
-        """The file of heat capacities, if it is given, and how they are calculated."""
+        """The file of heat capacities, if given, and the settings of their calculation."""
         given = self.options.data
         return {
             "data": "" if given is None else sha256_of(data_file(CAPACITIES, given)),
@@ -94,7 +95,7 @@ class PhononsSuite(Suite):
         }
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """Frequencies (THz), or a heat capacity (J/K/mol of the given cell)."""
+        """Frequencies (THz), or the heat capacity (J/K/mol of the given cell)."""
         atoms, row = item.content
         if item.key.startswith(_DFT):
             found = commensurate_frequencies(with_force_constants(atoms, calculator, tuple(row["supercell"])))
@@ -117,7 +118,7 @@ class PhononsSuite(Suite):
         }
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Mean errors, and how many of the ten have imaginary modes where DFT has, and none elsewhere."""
+        """Mean errors, and for how many of the ten crystals potential and DFT agree on imaginary modes."""
         found = measured(results)
         ten = [r for key, r in found.items() if key.startswith(_DFT)]
         others = [r for key, r in found.items() if not key.startswith(_DFT)]
@@ -128,7 +129,7 @@ class PhononsSuite(Suite):
             "imaginary or not as in DFT": Figure(right, note=f"of {len(ten)}"),
         }
         if others:
-            # relative, since that of a large cell is a multiple of that of a small one
+            # relative, since heat capacities are proportional to the number of atoms in the cell
             errors = [100 * abs(r["capacity"] / r["capacity_expected"] - 1) for r in others]
             figures["heat capacity, mean relative error"] = mean(errors, "%")
             count = sum(not key.startswith(_DFT) for key in results)
@@ -137,7 +138,7 @@ class PhononsSuite(Suite):
         return figures
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Found against expected."""
+        """Parity plots of the highest frequency and the heat capacity."""
         panels = {"highest frequency, THz": "max", "heat capacity, J/K/mol": "capacity"}
         points = {
             label: {

@@ -1,4 +1,4 @@
-"""Pictures that several suites share.
+"""Plots common to several suites.
 
 shares({"relative error of the volume, %": {"7net-0": (errors, 356), ...}})
 parity({"bulk modulus, GPa": {"7net-0": (expected, found), ...}})
@@ -14,15 +14,15 @@ from gnnpot.runs.pages import new_figure, plain_log_ticks, styles_of, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-#: an axis of errors begins at this share of their median at the latest, and has this room at its ends
+#: lower limit of an axis of errors, as a fraction of their median, and factor of the margins at both ends
 _SMALLEST, _MARGIN = 1e-3, 0.7
 
 
 def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "Picture":
-    """Share of the items (%) whose error is below x, a panel for each quantity.
+    """Plot the percentage of items with an error below x, with a panel for each quantity.
 
     Args:
-        panels: label of the axis -> potential -> errors, and of how many items, failed ones included.
+        panels: Axis label -> potential -> (errors, number of items including failed ones).
     """
     figure = new_figure(width=4.6 * len(panels) + 2.0, height=3.6)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -30,7 +30,7 @@ def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "
         styles = styles_of(potentials)
         every = np.array([error for errors, _ in potentials.values() for error in errors], dtype=float)
         every = every[every > 0]
-        # a few errors that are almost zero would take decades of the axis; the curves enter at their share
+        # the axis would be too long with the smallest errors; the curves start above zero instead
         low, high = 0.1, 1.0
         if len(every):
             low, high = max(np.percentile(every, 1), _SMALLEST * np.median(every)), every.max()
@@ -48,7 +48,11 @@ def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "
 
 
 def parity(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> "Picture":
-    """What was found against what was expected, a panel for each quantity."""
+    """Plot results over references, with a panel for each quantity.
+
+    Args:
+        panels: Axis label -> potential -> (references, results).
+    """
     figure = new_figure(width=4.4 * len(panels) + 2.0, height=4.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (label, potentials) in zip(axes, panels.items(), strict=True):

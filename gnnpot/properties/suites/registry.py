@@ -1,4 +1,4 @@
-"""The suites by name.
+"""Registry of suites.
 
 suite = open_suite("elasticity", data=Path("benchmarks"), count=50)
 """
@@ -14,7 +14,7 @@ from gnnpot.properties.suites.frames import FramesSuite
 from gnnpot.properties.suites.phonons import PhononsSuite
 from gnnpot.properties.suites.relaxations import DynamicsSuite, RelaxationsSuite
 
-#: by name; the speed of a step is measured by `gnnpot.properties.suites.speed`, all potentials in turns
+#: suites by name; speed is not among them, since it is measured for all potentials together (`suites.speed`)
 SUITES: dict[str, type[Suite]] = {
     suite.name: suite
     for suite in (
@@ -37,20 +37,20 @@ def open_suite(
     seed: int = 0,
     picoseconds: float = 10.0,
 ) -> Suite:
-    """A suite by its name.
+    """Open a suite by name.
 
     Args:
-        name: of `SUITES`.
-        data: file or folder of its data; none: what is shipped.
-        count: at most so many items; none: all, or the suite's own choice.
-        seed: of what it chooses at random.
-        picoseconds: of molecular dynamics.
+        name: One of `SUITES`.
+        data: File or folder of its data; none: data shipped with gnnpot.
+        count: Maximum number of items; none: all, or the default of the suite.
+        seed: Seed of random choices.
+        picoseconds: Length of molecular dynamics, ps.
 
     Returns:
         The suite, for `evaluate_suite`.
 
     Raises:
-        ConfigError: for an unknown name, with the nearest one, or an option out of range.
+        ConfigError: The name is unknown (the message suggests the nearest one), or an option is out of range.
     """
     if name not in SUITES:
         raise ConfigError(f"--suite {name}: is no suite; {suggest(name, [*SUITES, 'speed'])}")

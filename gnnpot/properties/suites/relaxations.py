@@ -1,7 +1,7 @@
-"""Whether crystals hold together: relaxed, and at 1000 K.
+"""Stability of crystals in relaxations and in molecular dynamics at 1000 K.
 
-What has exploded, and what not, `gnnpot.properties.stability` says. The crystals are the first of a shuffled pool
-(`--data`), the same for all potentials that know the same elements.
+The criteria are those of `gnnpot.properties.stability`. The crystals are the first ones of a shuffled pool (`--data`),
+the same for all potentials with the same elements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,18 +43,19 @@ from gnnpot.runs.pages import new_figure, styles_of, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-#: fs, of molecular dynamics: bonds of hydrogen vibrate in 8 fs or more, all others in 14 or more
+#: fs, time steps with and without hydrogen, whose bonds vibrate with periods from 8 fs, all others from 14 fs
 SHORT_STEP, LONG_STEP = 1.0, 2.0
-#: crystals with more atoms than this are not heated
+#: largest number of atoms of crystals for molecular dynamics
 MOST_ATOMS_HOT = 60
+#: K
 TEMPERATURE = 1000.0
-#: what decides whether a crystal has exploded
+#: criteria for explosions
 CRITERIA = [CLOSEST, HOTTEST, *VOLUME_RATIOS, MOST_EXPANDED, EXPANSION_STEP]
 _SHARED = "crystals of the pool that the Materials Project has too may be in its training set"
 
 
 class RelaxationsSuite(Suite):
-    """Positions and cells of crystals, relaxed."""
+    """Relaxation of positions and cells of crystals."""
 
     name = "relaxations"
     title = "crystals of a pool, positions and cells relaxed: do they hold together?"
@@ -66,7 +67,7 @@ class RelaxationsSuite(Suite):
             "crystals of open packages", "crystals of the pool may be in its training set, if open packages have them"
         ),
     )
-    #: crystals, where the user does not say how many
+    #: default number of crystals
     default_count: ClassVar[int] = 200
     most_atoms: ClassVar[int | None] = None
 
@@ -79,7 +80,7 @@ class RelaxationsSuite(Suite):
         return path
 
     def all_items(self) -> Sequence[Item]:
-        """The pool, shuffled by the seed."""
+        """The crystals of the pool, shuffled with the seed."""
         frames = list(read_frames(self._pool))
         order = np.random.default_rng(self.options.seed).permutation(len(frames))
         items = []
@@ -90,19 +91,19 @@ class RelaxationsSuite(Suite):
         return items
 
     def items(self) -> list[Item]:
-        """The first ones."""
+        """The first `options.count` (default: `default_count`) items."""
         return list(self.all_items()[: self.options.count or self.default_count])
 
     def identity(self) -> dict[str, Any]:
-        """The pool, the seed, and what is called exploded."""
+        """The data file, the seed, and the criteria for explosions."""
         return {"data": sha256_of(self._pool), "seed": self.options.seed, "criteria": CRITERIA}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """How the relaxation ended."""
+        """Outcome of the relaxation."""
         return asdict(relaxation_outcome(item.content, calculator)[0])
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """How many exploded, how many converged, how far volumes moved."""
+        """Numbers of exploded and converged crystals, and medians of volume changes and steps."""
         found = list(measured(results).values())
         ratios = [100 * abs(r["volume_ratio"] - 1) for r in found if r["volume_ratio"] is not None]
         return {
@@ -114,7 +115,7 @@ class RelaxationsSuite(Suite):
         }
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Distribution of the change of volume."""
+        """Cumulative distribution of volume changes."""
         figure = new_figure(width=6.4, height=3.6)
         ax = figure.subplots()
         for name, style in styles_of(results).items():
@@ -130,7 +131,7 @@ class RelaxationsSuite(Suite):
 
 
 class DynamicsSuite(RelaxationsSuite):
-    """Crystals of at most 60 atoms, relaxed, made larger, and kept at 1000 K."""
+    """Molecular dynamics at 1000 K of supercells of relaxed crystals with at most 60 atoms."""
 
     name = "dynamics"
     title = "crystals of a pool at 1000 K (NVT): do they hold together?"
@@ -138,11 +139,11 @@ class DynamicsSuite(RelaxationsSuite):
     most_atoms = MOST_ATOMS_HOT
 
     def identity(self) -> dict[str, Any]:
-        """As of relaxations, and how long."""
+        """As for relaxations, with the length and temperature of molecular dynamics."""
         return {**super().identity(), "picoseconds": self.options.picoseconds, "temperature": TEMPERATURE}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
-        """How the dynamics ended; a crystal that explodes when it is relaxed is not heated."""
+        """Outcome of molecular dynamics, or of the relaxation if the crystal explodes in it."""
         outcome, relaxed = relaxation_outcome(item.content, calculator)
         if relaxed is None:
             return {**asdict(outcome), "heated": False}
@@ -159,7 +160,7 @@ class DynamicsSuite(RelaxationsSuite):
         return {**asdict(hot), "heated": True, "timestep": timestep}
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """How many exploded, and how close atoms came."""
+        """Number of exploded crystals, and smallest distance."""
         found = list(measured(results).values())
         closest = [r["closest"] for r in found if r["closest"] is not None]
         return {
@@ -169,7 +170,7 @@ class DynamicsSuite(RelaxationsSuite):
         }
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Closest approach of each crystal, ascending."""
+        """Smallest distance in each crystal, in ascending order."""
         figure = new_figure(width=6.4, height=3.6)
         ax = figure.subplots()
         for name, style in styles_of(results).items():

@@ -1,10 +1,10 @@
-"""What suites have measured, side by side: a table in Markdown and JSON, and a picture for each suite.
+"""Report of suite results for several potentials: tables in Markdown and JSON, and a plot for each suite.
 
     write_report(Path("evaluation"))            # table.md, table.json, phonons.png, ...
     tables(Path("evaluation"))["phonons"]["7net-0"]["highest frequency, MAE"].value
 
-The potentials are those whose results are in the folder, in the order that is asked for, then by name. A dagger marks a
-potential whose training data share something with the suite; the note under the table says what.
+The report includes all potentials with results in the folder, in the requested order, then by name. A dagger marks
+potentials whose training data overlap with the suite; a note below the table states the overlap.
 """
 
 import io
@@ -22,15 +22,15 @@ from gnnpot.runs.files import write_bytes, write_text
 
 MARK = "†"
 
-#: results of a suite by potential: {"key", "about", "results"}
+#: results of a suite by potential, each a dictionary with "key", "about" and "results"
 Measured = dict[str, dict[str, Any]]
 
 
 def read_results(output: Path, order: Sequence[str] = ()) -> dict[str, Measured]:
-    """The results in a folder, by the label of the suite and the name of the potential."""
+    """Read the results in a folder, by label of the suite and name of the potential."""
     found: dict[str, Measured] = {}
     folder = output / RESULTS
-    # copies that users keep under other names are no results of a suite
+    # files in folders with other names, such as copies made by users, are ignored
     for path in sorted(p for p in folder.glob("*/*.json") if _suite_name(p.parent.name) in SUITES):
         content = json.loads(path.read_text("utf-8"))
         found.setdefault(path.parent.name, {})[content["key"]["potential"]] = content
@@ -51,14 +51,14 @@ def tables(output: Path, order: Sequence[str] = ()) -> dict[str, dict[str, dict[
 
 
 def write_report(output: Path, order: Sequence[str] = ()) -> Path:
-    """Write the tables and the pictures of all results in a folder.
+    """Write tables and plots of all results in a folder.
 
     Args:
-        output: the folder.
-        order: potentials that come first.
+        output: Folder of the results.
+        order: Names of the potentials that come first.
 
     Returns:
-        The Markdown file.
+        Path of the Markdown file.
     """
     results = read_results(output, order)
     merits, sections, plain = tables(output, order), [], {}
@@ -92,7 +92,7 @@ def _suite_name(label: str) -> str:
 
 
 def _suite_of(label: str, content: Mapping[str, Any]) -> Suite:
-    """A suite that judges results; it reads no data."""
+    """Create the suite that summarises the results; it does not read data."""
     picoseconds = content["key"].get("picoseconds", 10.0)
     return SUITES[_suite_name(label)](SuiteOptions(data=Path(label), picoseconds=picoseconds))
 
@@ -112,7 +112,7 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
     lines.append("")
     for words, names in _names_by(measured, "overlap").items():
         lines += [f"{MARK} {', '.join(names)}: {words}.", ""]
-    # the references are of PBE, or close to it; PBEsol and PBE0 are other functionals
+    # references are PBE or similar; the regular expression does not match PBEsol and PBE0
     for functional, names in _names_by(measured, "functional").items():
         if not re.match(r"PBE\b", functional):
             lines += [f"The functional of {', '.join(names)} is {functional}.", ""]
@@ -120,7 +120,7 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
 
 
 def _names_by(measured: Measured, key: str) -> dict[str, list[str]]:
-    """Potentials by what is said about them; older results have no functional."""
+    """Names of potentials by a value in `about`, such as the functional, which older results do not have."""
     found: dict[str, list[str]] = {}
     for name, content in measured.items():
         if words := content["about"].get(key, ""):
@@ -129,7 +129,7 @@ def _names_by(measured: Measured, key: str) -> dict[str, list[str]]:
 
 
 def _speed_section(content: Mapping[str, Any], known: Collection[str]) -> list[str]:
-    """Times; `known`: the potentials of the other suites, of which some may not have been timed."""
+    """Section with the times; potentials in `known`, those of other suites, may not have been timed."""
     rows, about = content["rows"], content["about"]
     sizes = list(dict.fromkeys(row["atoms"] for row in rows))
     times = {(row["potential"], row["atoms"]): row for row in rows}

@@ -1,8 +1,8 @@
-"""Running a suite: which items are left, processes, the results log, the file of results.
+"""Run of a suite for a potential, in several processes, with a results log and a file of results.
 
     evaluate_suite(suite, Subject("7net-0", make, sha256), Path("evaluation"), processes=2, progress=bars)
 
-writes `evaluation/results/phonons/7net-0.json`; an interrupted run resumes from the results log beside it.
+writes `evaluation/results/phonons/7net-0.json`. An interrupted run resumes from the results log in the same folder.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from gnnpot.runs.tasks import WorkerFactory, run_tasks
 log = logging.getLogger(__name__)
 
 RESULTS = "results"
-#: what calculators raise for structures that are beyond them; torch raises RuntimeError, for unknown elements too
+#: exceptions of calculators that count as a failed item; torch raises RuntimeError, for unknown elements too
 _BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
 
@@ -40,10 +40,10 @@ class Subject:
     """A potential under evaluation."""
 
     name: str
-    make: Callable[[], BaseCalculator]  #: makes its calculator; importable, where there are several processes
-    sha256: str = ""  #: of its weights, or what else tells it from others of the name
-    training: str = ""  #: what it was trained on, as its card says
-    functional: str = ""  #: of its energies, as its card says
+    make: Callable[[], BaseCalculator]  #: creates its calculator; must be picklable for several processes
+    sha256: str = ""  #: sha256 of the weights, or another identifier of the version
+    training: str = ""  #: training data, from the model card
+    functional: str = ""  #: functional, from the model card
 
 
 def evaluate_suite(
@@ -55,23 +55,23 @@ def evaluate_suite(
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Path:
-    """Measure every item of a suite with one potential, and write the results.
+    """Measure all items of a suite with a potential, and write the results.
 
     Args:
-        suite: what is asked.
-        subject: who is asked.
-        output: folder of the results of all suites and potentials.
-        processes: that measure side by side, each with one thread; with 1 it is this one.
-        fresh: forget earlier results.
-        progress: called with items done and in all.
+        suite: Suite.
+        subject: Potential under evaluation.
+        output: Folder of the results of all suites and potentials.
+        processes: Number of parallel processes with one thread each; 1: the current process.
+        fresh: Discard earlier results.
+        progress: Called with the number of items done and the total.
 
     Returns:
-        The JSON file of the results: `key` (what they depend on), `about` (training data, functional, overlap),
-        `results` by item.
+        Path of the JSON file of results: `key` (options, data and weights), `about` (training data, functional,
+        overlap, items left out), and `results` by item.
 
     Raises:
-        ConfigError: if there are results of other options, data or weights under this name.
-        DataError: if the data can't be read, or the processes that measure an item died each time.
+        ConfigError: There are results with other options, data or weights under this name.
+        DataError: The data can't be read, or processes have died repeatedly on an item.
     """
     if processes < 1:
         raise ConfigError(f"processes: {processes} is not positive")
@@ -113,12 +113,12 @@ def _plan(suite: Suite, subject: Subject, items: Sequence[Item]) -> dict[str, An
 
 
 def _file_name(name: str) -> str:
-    """A potential's name as a file's: a module or a path has other characters."""
+    """File name for a potential; other characters, as in module names or paths, are replaced by underscores."""
     return "".join(c if c.isalnum() or c in "@.-_+" else "_" for c in name)
 
 
 def _known(items: Sequence[Item], calculator: BaseCalculator) -> tuple[list[Item], dict[str, str]]:
-    """The items whose elements the calculator knows, as far as it says, and why the others are left out."""
+    """Return the items whose elements the calculator supports, if it lists them, and reasons for leaving out others."""
     elements = getattr(calculator, "elements", None)
     if elements is None:
         return list(items), {}
@@ -133,7 +133,7 @@ def _known(items: Sequence[Item], calculator: BaseCalculator) -> tuple[list[Item
 
 
 class _Worker:
-    """Measures items, by a calculator of its own if none is given."""
+    """Measures items; creates a calculator if none is given."""
 
     def __init__(self, suite: Suite, subject: Subject, work: Path, calculator: BaseCalculator | None = None) -> None:
         self.suite, self.work = suite, work

@@ -1,11 +1,11 @@
-"""Time of a step, energy, forces and stress, of silicon, all potentials in turns.
+"""Time of a step (energy, forces and stress of silicon), measured for several potentials alternately.
 
     measure_speed({"7net-0": Calculator("7net-0"), ...}, output, sizes=(64, 512), seconds=5.0)
 
-The atoms swing as in molecular dynamics, so that nothing is answered from the last step, and remembered neighbours last
-no longer than in a run. All potentials take turns in one process: what else the machine does meets all of them. With
-one thread, the time is the processor's. The first potential is the unit of the ratios: times depend on the machine,
-ratios much less.
+The atoms move as in molecular dynamics, so results are never cached, and neighbour lists are rebuilt as often as in a
+run. All potentials are timed alternately in one process, so other load on the machine affects all of them. With one
+thread, processor time is measured. Ratios are relative to the first potential; they depend much less on the machine
+than times.
 """
 
 import json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 SPEED = "speed"
-#: s, of a turn; of a call that one goes ahead of
+#: s, duration of a turn; duration of a call below which an untimed call precedes each turn
 TURN, SHORT = 0.2, 1.0
 SIZES = (64, 512)
 
@@ -47,16 +47,16 @@ def measure_speed(
     """Time the steps of several potentials, and write `output/results/speed.json`.
 
     Args:
-        calculators: by the names of the potentials; the first is the unit of ratios.
-        output: folder of the results of all suites.
-        sizes: about how many atoms.
-        seconds: wall time for each potential and size.
-        threads: that the calculators use; with 1 the processor's time is taken, else wall time.
-        structure: makes the atoms of a size; by default silicon.
-        progress: called with sizes done and in all.
+        calculators: Calculators by name of the potential; ratios are relative to the first.
+        output: Folder of the results of all suites.
+        sizes: Approximate numbers of atoms.
+        seconds: Wall time for each potential and size.
+        threads: Number of threads of the calculators; with 1, processor time is measured, otherwise wall time.
+        structure: Creates a structure of a given size; default: silicon.
+        progress: Called with the number of sizes done and the total.
 
     Returns:
-        The file: median, quartiles (ms) and ratio for each potential and size, and what was measured on.
+        Path of the file, with median, quartiles (ms) and ratio for each potential and size, and data of the machine.
     """
     rows, clock = [], "processor time" if threads == 1 else "wall time"
     names = list(calculators)
@@ -81,7 +81,7 @@ def measure_speed(
 
 
 def silicon(size: int) -> Atoms:
-    """A rattled supercell of silicon with about `size` atoms, as near a cube as that goes."""
+    """Rattled supercell of silicon with about `size` atoms and a shape close to a cube."""
     cell = bulk("Si", cubic=True)
     most = range(1, round((size / len(cell)) ** (1 / 3)) + 3)
     choices = [(a, b, c) for a in most for b in most for c in most if a <= b <= c]
@@ -95,8 +95,10 @@ def silicon(size: int) -> Atoms:
 
 
 def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float, np.ndarray]]:
-    """A step, which returns energy per atom (eV) and forces (eV/Å): the atoms swing by 0.15 Å, at most 0.0075 Å each
-    time."""
+    """Return a function for a step, which moves the atoms and returns energy per atom (eV) and forces (eV/Å).
+
+    Each coordinate oscillates with a random amplitude (standard deviation 0.15 Å), by at most 1/20 of it in a step.
+    """
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, calculator=calculator)
     swing = 0.15 * np.random.default_rng(0).standard_normal(atoms.positions.shape)
     origin, steps = atoms.positions.copy(), 0
@@ -112,11 +114,11 @@ def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float
 
 
 def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
-    """Times (s) of a call of each, in turns; at least 3 turns. The first calls don't count.
+    """Time the calls of several functions alternately, for `seconds` of wall time and at least 3 turns.
 
-    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for. A turn
-    of each lasts about `TURN`, or one call. A call that takes less than `SHORT` goes ahead of each turn and does not
-    count: another's step has left caches and memory as they are not in a run.
+    Returns the mean time (s) of a call in each turn, for each function: wall time, or processor time if requested.
+    The first two calls are not included. A turn takes about `TURN`, or one call. If a call takes less than `SHORT`,
+    an untimed call precedes each turn, since calls of other functions change the contents of caches.
     """
     clock = time.process_time if processor_time else time.perf_counter
     once = []
@@ -140,7 +142,7 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
 
 
 def cpu_name() -> str:
-    """What Linux calls the processor, else what Python does."""
+    """Name of the processor, from Linux or else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -150,7 +152,7 @@ def cpu_name() -> str:
 
 
 def speed_picture(measured: Mapping[str, Any]) -> "Picture":
-    """Time of a step against the number of atoms: a line for each potential."""
+    """Plot the time of a step over the number of atoms, with a line for each potential."""
     rows, about = measured["rows"], measured["about"]
     styles = styles_of(row["potential"] for row in rows)
     figure = new_figure(width=7.0, height=3.8)
@@ -164,7 +166,7 @@ def speed_picture(measured: Mapping[str, Any]) -> "Picture":
     plain_log_ticks(ax.yaxis)
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.minorticks_off()
-    # in the order of the lines at their right ends
+    # legend in the order of the lines at their right ends
     slowest_first = sorted(styles, key=lambda name: -max(row["ms"] for row in rows if row["potential"] == name))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     ax.legend(

@@ -1,4 +1,4 @@
-"""Crystals in the files of published benchmarks."""
+"""Conversion of crystals in the files of published benchmarks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from gnnpot.errors import DataError
 
 
 def atoms_of(structure: Mapping[str, Any]) -> Atoms:
-    """The crystal that pymatgen wrote as a dictionary. Raises `DataError` for mixed sites."""
+    """Convert a crystal in pymatgen's dictionary format. Raises `DataError` for sites with several elements."""
     sites = structure["sites"]
     if any(len(site["species"]) != 1 or site["species"][0]["occu"] != 1 for site in sites):
         raise DataError("a site of a benchmark's crystal has several elements; give the published file")
