@@ -208,8 +208,8 @@ class Calculator(ase_calculator.Calculator):
             if name in self.results and not math.isfinite(np.sum(self.results[name])):
                 self.results = {}
                 raise SimulationError(
-                    f"{atoms.get_chemical_formula()}: the {name} is not finite; the atoms are where the potential "
-                    "knows nothing, as after a simulation has exploded"
+                    f"{atoms.get_chemical_formula()}: the {name} is not finite; the structure is far outside the range "
+                    "of the potential, as after a simulation has exploded"
                 )
 
     def _has_volume(self, cell: Cell) -> bool:

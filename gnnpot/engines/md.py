@@ -376,7 +376,7 @@ def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
         run.atoms
     ):
         change = abs(sample.conserved - reference.conserved) / len(run.atoms)
-        problem = f"the total energy has changed by {change:.2f} eV/atom, which it must not; take a shorter timestep"
+        problem = f"the total energy has changed by {change:.2f} eV/atom, and should not; take a shorter timestep"
     else:
         return
     # only in case of an error: finding the formula takes longer than the integrator

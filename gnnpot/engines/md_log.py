@@ -78,4 +78,4 @@ def _step(line: str, path: Path) -> int:
     try:
         return int(line.split(maxsplit=1)[0])
     except (ValueError, IndexError):
-        raise DataError(f"{path}: '{line}' is no line of a gnnpot log; move the file away") from None
+        raise DataError(f"{path}: '{line}' is not a line of a gnnpot log; move the file away") from None

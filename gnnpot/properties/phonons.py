@@ -257,8 +257,8 @@ def phonopy_atoms(crystal: Atoms) -> Any:
     for symbol in sorted(set(crystal.symbols)):
         if np.ptp(masses[crystal.symbols == symbol]) > 0:
             raise DataError(
-                f"{crystal.get_chemical_formula()}: its atoms of {symbol} have different masses, which phonons by "
-                "symmetry can't have; give all of them one mass"
+                f"{crystal.get_chemical_formula()}: its atoms of {symbol} have different masses, which are not "
+                "supported with symmetry; give all of them the same mass"
             )
     return PhonopyAtoms(
         numbers=crystal.numbers,

@@ -145,7 +145,7 @@ def check_contract(
         if elements is None and isinstance(calculator, Calculator):
             elements = calculator.elements
         if not elements:
-            raise ConfigError("the contract needs structures to look at: give structures or elements")
+            raise ConfigError("contract: there are no structures to check; give structures or elements")
         named = default_structures(elements)
     elif isinstance(structures, Mapping):
         named = {name: as_checked_atoms(structure) for name, structure in structures.items()}

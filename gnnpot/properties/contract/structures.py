@@ -16,7 +16,7 @@ def default_structures(elements: Sequence[str], seed: int = 0) -> dict[str, Atom
     They consist of the first two `elements` (or the only one), with bond lengths equal to the sum of covalent radii.
     """
     if not elements:
-        raise ConfigError("the contract needs structures to look at: give structures or elements")
+        raise ConfigError("contract: there are no structures to check; give structures or elements")
     for element in elements:
         if element not in chemical_symbols[1:]:
             raise ConfigError(f"'{element}' is no chemical element; give symbols, as Na,Cl")

@@ -125,7 +125,7 @@ class Suite(ABC):
         """The items to measure: at most `options.count`, evenly spaced."""
         every, count = self.all_items(), self.options.count
         if not every:
-            raise DataError(f"{self.name}: there is nothing to ask about in the data")
+            raise DataError(f"{self.name}: the data have no items for this suite")
         if count is None or count >= len(every):
             return list(every)
         return [every[k] for k in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]

@@ -67,7 +67,7 @@ def read_rows(file: DataFile, given: Path | None, keys: Sequence[str]) -> list[d
 
 def another(file: DataFile, path: Path) -> DataError:
     """Error for a file with unexpected content."""
-    return DataError(f"{path}: has not the content of {file.name}; give {file.what}, or the folder that has it")
+    return DataError(f"{path}: does not have the content of {file.name}; give {file.what}, or the folder that has it")
 
 
 def sha256_of(path: Path) -> str:
