@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnpot.cli.console import Console, styled
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import counted
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from ase import Atoms

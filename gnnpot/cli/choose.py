@@ -9,9 +9,10 @@ from rich.table import Table
 
 from gnnpot.cli.common import count_bar
 from gnnpot.cli.console import Console
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
+from gnnpot.runs.json_text import to_json
 
 
 def register(app: typer.Typer) -> None:

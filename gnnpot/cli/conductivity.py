@@ -10,10 +10,11 @@ from typer.core import TyperCommand
 
 from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled, to_table
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -56,9 +57,7 @@ def conductivity(
     ] = DEFAULT,
     ion: Annotated[str, typer.Option(help="Element of the mobile ion.")] = "Li",
     charge: Annotated[
-        float | None,
-        NOT_ZERO,
-        typer.Option(help="Charge of the ion (e); default: 1, for ions that carry one charge, such as Li."),
+        float | None, NOT_ZERO, typer.Option(help="Charge of the ion (e); default: 1, of ions such as Li and Na only.")
     ] = None,
     temperatures: Annotated[
         str, typer.Option("--temperatures", "-T", help="One or more temperatures (K), as 500 650 800.")

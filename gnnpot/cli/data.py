@@ -15,9 +15,10 @@ from rich.table import Table
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.order import order
-from gnnpot.cli.results import JsonOption, show, to_json
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, counted
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.data.frame import Frame

@@ -9,9 +9,10 @@ import typer
 from gnnpot.cli.common import ENDED, Precision, open_calculator, written_at
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.cli.train import run_result
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,9 +13,10 @@ from gnnpot.cli.common import open_calculator
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.properties.suites import Subject

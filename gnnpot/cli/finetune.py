@@ -9,10 +9,11 @@ from gnnpot.cli.common import ENDED, written_at
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey, StressOption
 from gnnpot.cli.progress import Bars
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.cli.train import run_result
 from gnnpot.domains import WHOLE_FROM_2
 from gnnpot.errors import ConfigError, suggest
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

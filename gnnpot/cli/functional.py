@@ -8,9 +8,10 @@ from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
 from gnnpot.cli.console import Console
-from gnnpot.cli.results import JsonOption, show, to_json
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError, counted
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,10 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, download_progress, open_calculator, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.models import physics_rows
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.engines.calculator import Calculator

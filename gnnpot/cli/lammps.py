@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from gnnpot.cli.console import Console, styled
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
+from gnnpot.runs.json_text import to_json
 
 
 def register(app: typer.Typer) -> None:

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from gnnpot.cli.common import download_progress
 from gnnpot.cli.console import Console
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.errors import CheckpointError, ConfigError, GnnpotError
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.hub.catalogue import FrameErrors, ListedModel, Measured

@@ -10,9 +10,10 @@ import typer
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
-from gnnpot.cli.results import JsonOption, show, to_json
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.data.mp.filters import Curation

@@ -10,10 +10,11 @@ import typer
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from gnnpot.workflows.many import Predicting

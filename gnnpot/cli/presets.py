@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.errors import ConfigError, suggest
+from gnnpot.runs.json_text import to_json
 
 
 def register(app: typer.Typer) -> None:

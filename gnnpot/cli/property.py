@@ -15,9 +15,10 @@ from gnnpot.cli.common import ENDED, Precision, beside, open_calculator, read_st
 from gnnpot.cli.console import Console
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.progress import Bars
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.errors import ConfigError, PluginError
 from gnnpot.hub.shipped import DEFAULT
+from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
@@ -139,7 +140,7 @@ def _calculated(
         shown = {"structure": str(structure)} | ({} if calculator is None else {"model": options["model"]})
         content = {"format": FORMAT, "version": 1, **shown, **identity, "result": result.to_json()}
         write_atomically(picture, result.plot, overwrite=True)
-        write_text(file, json.dumps(content, indent=1, allow_nan=True) + "\n")
+        write_text(file, to_json(content) + "\n")
         log.remove()
     return content
 

@@ -2,20 +2,17 @@
 
     show(as_json, {"energy": relaxation.energy}, lambda: table)
 
-Numbers are in the units of `gnnpot.units`; NaN and infinity become null.
+Numbers are in the units of `gnnpot.units`.
 """
 
-import dataclasses
-import json
-import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from gnnpot.cli.console import Console
+from gnnpot.runs.json_text import to_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -26,25 +23,3 @@ def show(as_json: bool, value: Any, table: Callable[[], Table]) -> None:
         typer.echo(to_json(value))
     else:
         Console().print(table())
-
-
-def to_json(value: Any) -> str:
-    """Convert a value to JSON text; it may hold dataclasses, NumPy scalars and arrays, and paths."""
-    return json.dumps(_plain(value), indent=1, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    # a NumPy scalar or array; NumPy is not imported here
-    return _plain(value.tolist())

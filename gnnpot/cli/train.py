@@ -8,8 +8,9 @@ import typer
 from gnnpot.cli.common import ENDED, written_at
 from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
-from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.results import JsonOption
 from gnnpot.errors import ConfigError, suggest
+from gnnpot.runs.json_text import to_json
 
 
 def register(app: typer.Typer) -> None:

@@ -289,7 +289,7 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     result = run(line)
     assert result.exit_code == 0, result.exception
     folder = tmp_path / "crystal-conductivity"
-    found = json.loads((folder / "conductivity.json").read_text())
+    found = json.loads((folder / "conductivity.json").read_text(), parse_constant=pytest.fail)
     assert [r["temperature_K"] for r in found["runs"]] == [300, 600] and not found["runs"][0]["sufficient"]
     assert found["fits"]["collective"] is None and found["runs"][0]["atoms"] == 8
     assert "too short" in (folder / "report.html").read_text()

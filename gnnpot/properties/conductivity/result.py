@@ -1,6 +1,5 @@
 """Results of a conductivity study at several temperatures."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.transport import Transport, conductivity_factor
 from gnnpot.runs.files import write_text
+from gnnpot.runs.json_text import to_json
 
 #: K, to which conductivities are extrapolated
 ROOM = 300.0
@@ -47,7 +47,7 @@ class Conductivity:
 
     def save(self, path: Path) -> None:
         """Write a JSON file. Raises `DataError`."""
-        write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=True) + "\n")
+        write_text(path, to_json(self.to_json()) + "\n")
 
     def plot(self, path: Path) -> None:
         """Save an Arrhenius plot as PNG."""
