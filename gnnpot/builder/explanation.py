@@ -46,7 +46,7 @@ def _line(step: dict[str, Any], language: str) -> str:
             values[name] = _plane(step[name])
     parts = []
     for name, words in templates["fields"].items():
-        if name not in step or name in entry.get("inside", ()) or not _is_said(name, step):
+        if name not in step or name in entry.get("inside", ()) or not _is_mentioned(name, step):
             continue
         template = entry.get("fields", {}).get(name, words)[language]
         value = _plane(step[name]) if name in ("miller", "facet") else _scaled(name, step[name], language)
@@ -62,7 +62,7 @@ def _plane(indices: tuple[int, ...]) -> str:
     return ("" if all(0 <= i <= 9 for i in indices) else " ").join(map(str, indices))
 
 
-def _is_said(name: str, step: dict[str, Any]) -> bool:
+def _is_mentioned(name: str, step: dict[str, Any]) -> bool:
     """Whether a field is mentioned: its value is not the default."""
     value = step[name]
     silent = {"seed": 0, "side": "top", "shell_layers": 1, "layers": None, "where": "anywhere", "arrangement": "random"}

@@ -42,7 +42,7 @@ class ToolLimits:
     steps: int = 2000
 
 
-class Workplace:
+class Tools:
     """The tools. They read and write files of one folder only."""
 
     def __init__(self, folder: Path, limits: ToolLimits | None = None, calculator: Any = None) -> None:
@@ -167,8 +167,8 @@ class Workplace:
         return Calculator(model)
 
 
-def make_server(workplace: Workplace) -> "MCPServer":
-    """Return an MCP server with the tools of a workplace.
+def make_server(tools: Tools) -> "MCPServer":
+    """Return an MCP server with these tools.
 
     Raises:
         BuilderError: The package `mcp` is missing.
@@ -206,5 +206,5 @@ def make_server(workplace: Workplace) -> "MCPServer":
         return tool
 
     for name in names:
-        server.tool(name=name)(guarded(getattr(workplace, name)))
+        server.tool(name=name)(guarded(getattr(tools, name)))
     return server

@@ -189,6 +189,6 @@ def mcp(
 
     Example: gnnpot mcp --folder structures
     """
-    from gnnpot.builder.tools import ToolLimits, Workplace, make_server
+    from gnnpot.builder.tools import ToolLimits, Tools, make_server
 
-    make_server(Workplace(folder, ToolLimits(atoms=atoms, seconds=seconds))).run("stdio")
+    make_server(Tools(folder, ToolLimits(atoms=atoms, seconds=seconds))).run("stdio")

@@ -7,13 +7,13 @@ from ase.calculators.emt import EMT
 from ase.io import read
 
 from gnnpot.builder.recipe import Bulk, Recipe, Slab
-from gnnpot.builder.tools import ToolLimits, Workplace
+from gnnpot.builder.tools import ToolLimits, Tools
 from gnnpot.errors import BuilderError
 
 
 @pytest.fixture
 def place(tmp_path):
-    return Workplace(tmp_path / "structures", ToolLimits(atoms=200, steps=60), EMT())
+    return Tools(tmp_path / "structures", ToolLimits(atoms=200, steps=60), EMT())
 
 
 def test_tools_build_relax_and_run(place):

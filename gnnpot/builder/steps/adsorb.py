@@ -40,7 +40,7 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
     lengths = [float(np.linalg.norm(v)) for v in state.atoms.cell[:2]]
     if step.coverage is not None:
         sizes = [(n, m) for n in range(1, 7) for m in range(1, 7)]
-        fitting = [s for s in sizes if _whole(step.coverage * layer * s[0] * s[1])]
+        fitting = [s for s in sizes if _is_whole(step.coverage * layer * s[0] * s[1])]
         if not fitting:
             raise state.error("coverage", coverage=f"{step.coverage:g}", atoms=layer)
         repeat = min(fitting, key=lambda s: (s[0] * s[1], abs(s[0] * lengths[0] - s[1] * lengths[1])))
@@ -58,7 +58,7 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
         state.note("surface_repeat", repeat="×".join(map(str, repeat)))
 
 
-def _whole(value: float) -> bool:
+def _is_whole(value: float) -> bool:
     return round(value) >= 1 and abs(value - round(value)) < 0.02
 
 
@@ -73,12 +73,12 @@ def _one_side(step: Adsorb, species: Atoms, below: bool, sides: int, state: Stat
     layer = _surface_layer(work)
     number = _how_many(step, len(layer), sides, state)
     state.check_size(len(atoms) + number * len(species))
-    places = _places(step, work, layer, species, state)
+    places = _site_positions(step, work, layer, species, state)
     if number > len(places):
         raise state.error("not_enough_sites", number=number, there=len(places), site=step.site or "-")
-    chosen = _spread(places, number, step, work, state)
+    chosen = _choose_sites(places, number, step, work, state)
     for place in chosen:
-        added = _posed(step, species, place, work, layer, state)
+        added = _oriented(step, species, place, work, layer, state)
         work += added
         if below:
             added.positions[:, 2] = top - added.positions[:, 2]
@@ -115,7 +115,7 @@ def _surface_layer(atoms: Atoms) -> np.ndarray:
     return indices[heights > heights.max() - TOP_LAYER]
 
 
-def _places(step: Adsorb, atoms: Atoms, layer: np.ndarray, species: Atoms, state: State) -> np.ndarray:
+def _site_positions(step: Adsorb, atoms: Atoms, layer: np.ndarray, species: Atoms, state: State) -> np.ndarray:
     """Positions where an adsorbate may bind: x, y, and the height of the atoms of the site."""
     near = _near(step, state)
     if near is not None and step.site is None and step.near == "vacancy":
@@ -204,7 +204,7 @@ def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.nda
         pairs = pairs[lengths < 1.1 * lengths.min()]
         found = points[pairs].mean(axis=1)
     else:
-        found = _centres(points, triangles)
+        found = _circumcentres(points, triangles)
     found = _inside(found, atoms)
     if site in ("fcc", "hcp"):
         found = _stacked(site, found, atoms, layer, state)
@@ -213,7 +213,7 @@ def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.nda
     return found
 
 
-def _centres(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _circumcentres(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Circumcentres of the triangles; the two triangles of a square have the same one."""
     corners = points[triangles]
     a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
@@ -259,7 +259,7 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
     return np.array(three)
 
 
-def _spread(places: np.ndarray, number: int, step: Adsorb, atoms: Atoms, state: State) -> np.ndarray:
+def _choose_sites(places: np.ndarray, number: int, step: Adsorb, atoms: Atoms, state: State) -> np.ndarray:
     """Choose places that are far apart.
 
     A single adsorbate takes the place nearest to the centre of the cell. Several adsorbates take the first place, and
@@ -280,7 +280,7 @@ def _spread(places: np.ndarray, number: int, step: Adsorb, atoms: Atoms, state: 
     return places[taken]
 
 
-def _posed(step: Adsorb, species: Atoms, place: np.ndarray, atoms: Atoms, layer: np.ndarray, state: State) -> Atoms:
+def _oriented(step: Adsorb, species: Atoms, place: np.ndarray, atoms: Atoms, layer: np.ndarray, state: State) -> Atoms:
     """The adsorbate above its place, with its orientation and height, not in contact with other atoms."""
     lying = step.orientation == "flat" or (
         step.orientation is None and step.binding is None and molecule.is_flat(step.species)
@@ -300,7 +300,7 @@ def _posed(step: Adsorb, species: Atoms, place: np.ndarray, atoms: Atoms, layer:
     if step.height is not None:
         posed.positions[:, 2] += top + step.height
     else:
-        posed.positions[:, 2] += _rest(posed, binding, place, atoms, lying or _closed_shell(posed))
+        posed.positions[:, 2] += _lowest_height(posed, binding, place, atoms, lying or _closed_shell(posed))
     posed.set_tags(0)
     if step.height is None:
         height = posed.positions[binding, 2] - top
@@ -318,7 +318,7 @@ def _closed_shell(species: Atoms) -> bool:
     )
 
 
-def _rest(posed: Atoms, binding: int, place: np.ndarray, atoms: Atoms, loose: bool) -> float:
+def _lowest_height(posed: Atoms, binding: int, place: np.ndarray, atoms: Atoms, loose: bool) -> float:
     """The lowest height (Å) at which the binding atom has the length of a bond and no other atom is too close."""
     tree = cKDTree(atoms.positions[:, :2])
     radii = covalent_radii[atoms.numbers]

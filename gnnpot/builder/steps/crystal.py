@@ -252,10 +252,10 @@ def alloy(step: RandomAlloy, state: State, keep_cell: bool = False) -> None:
 
 def _vegard(host: str, fractions: dict[str, float]) -> float:
     """Mean size of the elements divided by the size of the host."""
-    return sum(x * size(symbol) for symbol, x in fractions.items()) / size(host)
+    return sum(x * atomic_size(symbol) for symbol, x in fractions.items()) / atomic_size(host)
 
 
-def size(symbol: str) -> float:
+def atomic_size(symbol: str) -> float:
     """Return the cube root of the volume per atom in the element's crystal, Å.
 
     It is estimated from the covalent radius if the library does not have the crystal.

@@ -96,7 +96,7 @@ def _match(film: Atoms, substrate: Atoms, limit: float, area: float) -> tuple[np
     for n, m in sorted(sizes, key=lambda pair: (pair[1], pair[0])):
         best: tuple[float, np.ndarray, np.ndarray] | None = None
         firsts, seconds = _sublattices(n, cells[0]), _sublattices(m, cells[1])
-        for first, second in _alike(firsts, seconds, cells, limit):
+        for first, second in _similar_pairs(firsts, seconds, cells, limit):
             strain, variant = _pair_strain(first @ cells[0], second @ cells[1])
             if strain <= limit + 1e-9 and (best is None or strain < best[0] - 1e-9):
                 best = (strain, variant @ first, second)
@@ -128,7 +128,7 @@ def _sublattices(size: int, cell: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _alike(
+def _similar_pairs(
     firsts: list[np.ndarray], seconds: list[np.ndarray], cells: list[np.ndarray], limit: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of sublattices whose reduced vectors have nearly equal lengths, with one sublattice of each shape."""

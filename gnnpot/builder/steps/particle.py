@@ -15,7 +15,7 @@ from ase.neighborlist import neighbor_list
 from gnnpot.builder.library import library
 from gnnpot.builder.recipe import Nanoparticle
 from gnnpot.builder.state import State
-from gnnpot.builder.steps.crystal import is_metal, size, whole_counts
+from gnnpot.builder.steps.crystal import atomic_size, is_metal, whole_counts
 from gnnpot.builder.steps.molecule import put_in_cell
 
 DEFAULT_ATOMS, DEFAULT_VACUUM = 100, 10.0
@@ -98,7 +98,7 @@ def _structure(composition: dict[str, float], state: State) -> str:
 def _constant(composition: dict[str, float], structure: str) -> float:
     """Lattice constant a from the mean size of the elements, Å."""
     total = sum(composition.values())
-    edge = sum(x / total * size(symbol) for symbol, x in composition.items())
+    edge = sum(x / total * atomic_size(symbol) for symbol, x in composition.items())
     factor = {"fcc": 4 ** (1 / 3), "bcc": 2 ** (1 / 3), "hcp": (2 / (3**0.5 / 2 * 1.633)) ** (1 / 3)}
     return float(edge * factor[structure])
 

@@ -48,14 +48,14 @@ def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Orient
     cell = primitive(crystal)
     normal = np.linalg.inv(crystal.cell[:]) @ np.array(miller, float)
     rational = cell.cell[:] @ normal
-    indices = _whole(rational)
+    indices = _smallest_integers(rational)
     first, second, third = _basis(indices, cell.cell[:])
     matrix = np.array([first, second, third])
     vectors = matrix @ cell.cell[:]
     vectors[:2] = reduced(vectors[:2])
     if np.linalg.det(vectors) < 0:
         vectors[1] *= -1
-    vectors[:2] = _handed(vectors[:2])
+    vectors[:2] = _obtuse(vectors[:2])
     area = np.cross(vectors[0], vectors[1])
     unit_normal = area / np.linalg.norm(area)
     if unit_normal @ normal < 0:
@@ -73,7 +73,7 @@ def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Orient
     return Oriented(atoms, period, found, starts, polar)
 
 
-def _whole(rational: np.ndarray) -> np.ndarray:
+def _smallest_integers(rational: np.ndarray) -> np.ndarray:
     """The smallest integers with the same ratios as the components of a vector."""
     for factor in range(1, 49):
         scaled = rational * factor
@@ -115,7 +115,7 @@ def reduced(pair: np.ndarray) -> np.ndarray:
         b = b - round(ratio) * a
 
 
-def _handed(pair: np.ndarray) -> np.ndarray:
+def _obtuse(pair: np.ndarray) -> np.ndarray:
     """Replace an angle of 60° by 120°, so that hexagonal cells look alike."""
     a, b = pair
     return np.array([a, b - a]) if abs(2 * (a @ b) - a @ a) < 1e-3 else pair

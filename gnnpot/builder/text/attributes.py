@@ -31,7 +31,7 @@ def read_attributes(reader: SentenceReader) -> None:
 
 def _bad_numbers(reader: SentenceReader) -> None:
     """Refuse negative or zero quantities, and brackets that are not a lattice plane."""
-    for index in reader.left("BADMILLER"):
+    for index in reader.remaining_of("BADMILLER"):
         raise error("bad_miller", reader.language, text=reader.token(index).text)
     for token in reader.items:
         if token.kind == "MILLER" and (
@@ -68,7 +68,7 @@ def _each(reader: SentenceReader, *patterns: str) -> Any:
 
 
 def _seed(reader: SentenceReader) -> None:
-    for index in reader.left("SEED"):
+    for index in reader.remaining_of("SEED"):
         reader.set("seed", int(reader.value(index)))
         reader.take(index)
 
@@ -204,11 +204,11 @@ def _coverage(reader: SentenceReader) -> None:
         value = float(reader.value(match["x"]))
         if value <= 0:
             raise error("bad_number", reader.language, what=reader.token(match["x"]).text, value=f"{value:g}")
-        reader.facts.placed.append(("coverage", value, match["x"]))
+        reader.facts.adsorbate_values.append(("coverage", value, match["x"]))
     for match in _each(reader, "HALF m:MONO"):
-        reader.facts.placed.append(("coverage", 0.5, match["m"]))
+        reader.facts.adsorbate_values.append(("coverage", 0.5, match["m"]))
     for match in _each(reader, "m:MONO COVERAGE"):
-        reader.facts.placed.append(("coverage", 1.0, match["m"]))
+        reader.facts.adsorbate_values.append(("coverage", 1.0, match["m"]))
 
 
 def _sites(reader: SentenceReader) -> None:
@@ -219,26 +219,26 @@ def _sites(reader: SentenceReader) -> None:
     for match in reader.find("s:STRUCTURE HOLLOW|SITEW"):
         value = reader.value(match["s"])
         if value in ("fcc", "hcp"):
-            reader.facts.placed.append(("site", value, match["s"]))
+            reader.facts.adsorbate_values.append(("site", value, match["s"]))
             reader.take(match["all"])
     for kind, site in (("BRIDGE", "bridge"), ("HOLLOW", "hollow")):
-        for index in reader.left(kind):
-            reader.facts.placed.append(("site", site, index))
-            reader.take([index, *(i for i in reader.left("SITEW") if i == index + 1)])
-    if reader.left("BOTH"):
+        for index in reader.remaining_of(kind):
+            reader.facts.adsorbate_values.append(("site", site, index))
+            reader.take([index, *(i for i in reader.remaining_of("SITEW") if i == index + 1)])
+    if reader.remaining_of("BOTH"):
         reader.set("side", "both")
-        if any(re.search("each|either", reader.word(i)) for i in reader.left("BOTH")):
+        if any(re.search("each|either", reader.word(i)) for i in reader.remaining_of("BOTH")):
             reader.facts.values["each_side"] = True
             reader.facts.used.add("each_side")
-        reader.take(reader.left("BOTH"))
+        reader.take(reader.remaining_of("BOTH"))
 
 
 def _pose(reader: SentenceReader) -> None:
     for match in _each(reader, "m:MAT ATOMW? _ DOWN", "VIA m:MAT ATOMW? DOWN?"):
-        reader.facts.placed.append(("binding", reader.value(match["m"]), match["m"]))
+        reader.facts.adsorbate_values.append(("binding", reader.value(match["m"]), match["m"]))
     for kind, pose in (("UPRIGHT", "upright"), ("FLAT", "flat")):
-        for index in reader.left(kind):
-            reader.facts.placed.append(("orientation", pose, index))
+        for index in reader.remaining_of(kind):
+            reader.facts.adsorbate_values.append(("orientation", pose, index))
             reader.take(index)
 
 
@@ -264,7 +264,7 @@ def _particle(reader: SentenceReader) -> None:
         reader.set("diameter", 2 * float(reader.value(match["x"])), "diameter")
     for match in _each(reader, "APPROX? x:ATOMS APPROX?"):
         reader.set("atoms", _whole(reader, match["x"]), "atoms")
-    for index in reader.left("SHAPE"):
+    for index in reader.remaining_of("SHAPE"):
         reader.set("shape", reader.value(index), "shape")
         reader.take(index)
 
@@ -272,7 +272,7 @@ def _particle(reader: SentenceReader) -> None:
 def _density(reader: SentenceReader) -> None:
     for match in _each(reader, "DENSITY _ x:DENS|NUM", "x:DENS _ DENSITY", "IN? x:DENS"):
         reader.set("density", float(reader.value(match["x"])), "density")
-    for index in reader.left("BOXSIZE"):
+    for index in reader.remaining_of("BOXSIZE"):
         reader.set("box", tuple(reader.value(index)))
         reader.take(index)
     for match in _each(reader, "BOX _ x:LEN", "x:LEN _ BOX"):
@@ -285,10 +285,10 @@ def _density(reader: SentenceReader) -> None:
 def _cells(reader: SentenceReader) -> None:
     if not reader.has("NANOTUBE"):
         return
-    for index in reader.left("CELLS"):
+    for index in reader.remaining_of("CELLS"):
         reader.set("cells", _whole(reader, index))
         reader.take(index)
-    for index in reader.left("LEN"):
+    for index in reader.remaining_of("LEN"):
         reader.set("tube_length", float(reader.value(index)))
         reader.take(index)
 
@@ -303,7 +303,7 @@ def _height(reader: SentenceReader) -> None:
         "ABOVE _ x:LEN",
     )
     for match in _each(reader, *patterns):
-        reader.facts.placed.append(("height", _length(reader, match["x"]), match["x"]))
+        reader.facts.adsorbate_values.append(("height", _length(reader, match["x"]), match["x"]))
         keep = [i for i in match["all"] if reader.token(i).kind == "SUPERPOSE"]
         reader.take([i for i in match["all"] if i not in keep])
         if keep:
@@ -316,10 +316,10 @@ def _layers(reader: SentenceReader) -> None:
     for match in reader.find("p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE OF? x:LAYERS"):
         # those of a part of the slab are not all; `CO on top, 4 layers` are
         if reader.token(match["p"]).kind != "TOPSITE" or (
-            reader.word(match["p"]) == "top" and len(reader.left("MAT", "MOL", "POLYMORPH", "SHEETMAT")) < 2
+            reader.word(match["p"]) == "top" and len(reader.remaining_of("MAT", "MOL", "POLYMORPH", "SHEETMAT")) < 2
         ):
             reader.reject(match["x"])
-    if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
+    if reader.has("INTERFACE") or len(reader.remaining_of("MILLER")) > 1:
         own: dict[str, int] = {}
         for match in reader.find("x:LAYERS OF? m:MAT"):
             own[str(reader.value(match["m"]))] = _whole(reader, match["x"])
@@ -343,10 +343,10 @@ def _layers(reader: SentenceReader) -> None:
             reader.set("sheet_layers", reader.value(match["x"]))
         else:
             layers.append(_whole(reader, match["x"]))
-    if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.left("MILLER")) < 2:
+    if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.remaining_of("MILLER")) < 2:
         text = {"en": "layers", "ja": "層数"}[reader.language]
         raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
-    if not layers and any(reader.word(i) == "heterobilayer" for i in reader.left("INTERFACE")):
+    if not layers and any(reader.word(i) == "heterobilayer" for i in reader.remaining_of("INTERFACE")):
         layers = [1]
     if layers:
         reader.set("layers", layers)
@@ -366,16 +366,16 @@ def _turns(reader: SentenceReader) -> None:
     for match in _each(reader, "RATTLE _ x:LEN", "x:LEN _ RATTLE", "RATTLE"):
         reader.set("rattle", float(reader.value(match["x"])) if "x" in match else 0.05)
     for kind, name in (("PRIMITIVE", "primitive"), ("ORTHO", "orthogonal")):
-        if reader.left(kind):
+        if reader.remaining_of(kind):
             reader.set(name, True)
-            reader.take(reader.left(kind))
-    for index in reader.left("STACK"):
+            reader.take(reader.remaining_of(kind))
+    for index in reader.remaining_of("STACK"):
         reader.set("stacking", str(reader.value(index)).upper())
         reader.take(index)
 
 
 def _repeat(reader: SentenceReader) -> None:
-    for index in reader.left("SIZE2", "SIZE3"):
+    for index in reader.remaining_of("SIZE2", "SIZE3"):
         prefix, numbers = reader.value(index)
         if prefix == "c":
             n, m = numbers[:2]
@@ -391,6 +391,6 @@ def _repeat(reader: SentenceReader) -> None:
             if least or reader.has("MOL", "MOLW"):
                 reader.set("min_length" if least else "edge", float(reader.value(match["x"])))
                 reader.take(match["all"])
-    for index in reader.left("ROOT3"):
+    for index in reader.remaining_of("ROOT3"):
         reader.set("matrix", ((2, 1), (-1, 1)))
         reader.take(index)

@@ -14,7 +14,7 @@ def seed_of(reader: SentenceReader) -> dict[str, int]:
     return {} if seed is None else {"seed": seed}
 
 
-def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
+def change_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Return the steps that change the structure, in the order in which they depend on each other."""
     facts = reader.facts
     steps = _defects(reader, roles)
@@ -30,7 +30,7 @@ def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     if facts.get("rattle") is not None:
         steps.append({"do": "rattle", "width": facts.get("rattle"), **seed_of(reader)})
     for entry in list(roles.adsorbates):
-        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.placed:
+        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.adsorbate_values:
             roles.liquid.append({"name": entry["species"], "number": entry["number"]})
             roles.adsorbates.remove(entry)
     steps += [_adsorb(reader, roles, entry) for entry in roles.adsorbates]
@@ -38,7 +38,7 @@ def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         place: dict[str, Any] = {"do": "place", "particle": particle_step(reader, roles)}
         if facts.get("gap") is not None:
             place["distance"] = facts.get("gap")
-        for index in reader.left("MILLER")[:1]:
+        for index in reader.remaining_of("MILLER")[:1]:
             place["facet"] = reader.value(index)
             reader.take(index)
         steps.append(place)
@@ -57,7 +57,13 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     region: dict[str, Any] = {}
     if reader.has("MILLER", "SLAB"):
         # what no other rule has taken says where in the slab they are
-        region = {"where": "bulk"} if reader.left("MIDDLE") else {"where": "top"} if reader.left("OUTERMOST") else {}
+        region = (
+            {"where": "bulk"}
+            if reader.remaining_of("MIDDLE")
+            else {"where": "top"}
+            if reader.remaining_of("OUTERMOST")
+            else {}
+        )
     for entry in roles.vacancies:
         step = {
             "do": "vacancy",
@@ -89,12 +95,12 @@ def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict
     step: dict[str, Any] = {"do": "adsorb", "species": entry["species"]}
     if "number" in entry:
         step["number"] = entry["number"]
-    for kind, value, index in reader.facts.placed:
+    for kind, value, index in reader.facts.adsorbate_values:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
         own = len(roles.adsorbates) == 1 or nearest is entry
         if own and step.setdefault(kind, value) != value:
             raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
-    sites = [*roles.sites, *(("top", i) for i in reader.left("TOPSITE"))]
+    sites = [*roles.sites, *(("top", i) for i in reader.remaining_of("TOPSITE"))]
     for name, index in sites:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
         if nearest is entry and "near" not in step:
@@ -108,7 +114,7 @@ def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict
             step["number"] = 2 * step["number"]
     if reader.facts.get("gap") is not None and "height" not in step:
         step["height"] = reader.facts.get("gap")
-    lone = reader.left("LEN")
+    lone = reader.remaining_of("LEN")
     if "height" not in step and len(lone) == 1:
         step["height"] = float(reader.value(lone[0]))
         reader.take(lone[0])

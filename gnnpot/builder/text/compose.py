@@ -6,7 +6,7 @@ from typing import Any
 from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
-from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
+from gnnpot.builder.text.changes import change_steps, particle_step, seed_of, solvent_step
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.sizes import (
     fit_number_of_atoms,
@@ -34,23 +34,23 @@ PHASES = {"cadmium iodide": "1T", "molybdenite": "2H"}
 def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Return the steps that build a new structure."""
     if roles.nanotube is not None:
-        return [_tube(reader, roles), *rest(reader, roles)]
+        return [_tube(reader, roles), *change_steps(reader, roles)]
     if roles.particle is not None and not roles.hosts:
         step = _free_particle(reader, roles)
         roles.particle = None
-        return [step, *rest(reader, roles)]
+        return [step, *change_steps(reader, roles)]
     if len(roles.hosts) == 2:
-        return [*_interface(reader, roles), *rest(reader, roles)]
+        return [*_interface(reader, roles), *change_steps(reader, roles)]
     if not roles.hosts and not roles.structures and roles.liquid:
         step = solvent_step(reader, roles)
         roles.liquid = []
-        return [step, *rest(reader, roles)]
+        return [step, *change_steps(reader, roles)]
     _host_by_structure(reader, roles)
     files = _file_or_identifier(reader)
     if not roles.hosts and files is None and roles.alloy is None:
         raise error("nothing_named", reader.language)
     if files is None and roles.alloy is None and _sheet_wanted(reader, roles):
-        return [_sheet(reader, roles), *rest(reader, roles)]
+        return [_sheet(reader, roles), *change_steps(reader, roles)]
     if files is None and roles.alloy is None and _molecule_wanted(reader, roles):
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
@@ -59,7 +59,7 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         _number_in_formula(reader, roles)
     steps += _cell_steps(reader, roles)
     steps = fit_number_of_atoms(reader, steps)
-    following = rest(reader, roles)
+    following = change_steps(reader, roles)
     if files is None:
         steps = room_for_fractions(reader, steps, following)
     _lone_length(reader, steps)
@@ -79,8 +79,8 @@ def _number_in_formula(reader: SentenceReader, roles: Roles) -> None:
 def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:
     """`Pd(100) 5L 3x3 15A`: a single length without a word is the vacuum of the slab; a note says so."""
     slab = next((step for step in steps if step["do"] == "slab"), None)
-    lone = reader.left("LEN")
-    if slab is None or "vacuum" in slab or len(lone) != 1 or reader.left("HEIGHT"):
+    lone = reader.remaining_of("LEN")
+    if slab is None or "vacuum" in slab or len(lone) != 1 or reader.remaining_of("HEIGHT"):
         return
     slab["vacuum"] = float(reader.value(lone[0]))
     text = say("length_vacuum", reader.language, word=reader.token(lone[0]).text)
@@ -95,7 +95,7 @@ def _host_by_structure(reader: SentenceReader, roles: Roles) -> None:
     for name in roles.structures:
         if name in BY_STRUCTURE:
             host = {"formula": BY_STRUCTURE[name], "polymorph": name, "index": -1, "kind": "MAT"}
-            for index in reader.left("MILLER")[:1]:
+            for index in reader.remaining_of("MILLER")[:1]:
                 host["miller"] = reader.value(index)
                 reader.take(index)
             roles.hosts.append(host)
@@ -103,10 +103,10 @@ def _host_by_structure(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _file_or_identifier(reader: SentenceReader) -> dict[str, Any] | None:
-    for index in reader.left("MPID"):
+    for index in reader.remaining_of("MPID"):
         reader.take(index)
         return {"do": "bulk", "mp_id": reader.value(index).lower()}
-    for index in reader.left("FILE"):
+    for index in reader.remaining_of("FILE"):
         reader.take(index)
         return {"do": "bulk", "file": reader.value(index)}
     return None
@@ -163,7 +163,7 @@ def _alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
     metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
     if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
         roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
-        for index in reader.left("RATIO"):
+        for index in reader.remaining_of("RATIO"):
             if len(counts) == 2:
                 roles.alloy = dict(zip(counts, reader.value(index), strict=True))
                 reader.take(index)
@@ -196,8 +196,8 @@ def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     facts = reader.facts
     host = roles.hosts[0] if roles.hosts else {}
     miller = host.get("miller")
-    if miller is None and reader.left("MILLER"):
-        index = reader.left("MILLER")[0]
+    if miller is None and reader.remaining_of("MILLER"):
+        index = reader.remaining_of("MILLER")[0]
         miller = reader.value(index)
         reader.take(index)
     repeat = facts.get("repeat")

@@ -9,17 +9,19 @@ from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_elem
 
 def interstitial(reader: SentenceReader, roles: Roles) -> None:
     """Read which atoms are inserted between the sites of a crystal, and where."""
-    site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
-    for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
+    site = next(
+        (name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.remaining_of(kind)), None
+    )
+    for index in reader.remaining_of("SHAPE") if reader.remaining_of("INTERSTITIAL") else ():
         site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
         reader.take(index)
-    if site is None and not reader.left("INTERSTITIAL"):
+    if site is None and not reader.remaining_of("INTERSTITIAL"):
         return
     for match in reader.find("m:MAT ATOMW? WO h:MAT|POLYMORPH STRUCTURE? OF OCTA|TETRA _ n:COUNT?"):
         entry = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, match["all"])}
         roles.interstitial = entry
         reader.take([i for i in match["all"] if i != match["h"] and reader.token(i).kind != "STRUCTURE"])
-        reader.take(reader.left("INTERSTITIAL"))
+        reader.take(reader.remaining_of("INTERSTITIAL"))
         return
     for pattern in (
         "n:NUM|COUNT? m:MAT ATOMW? INTERSTITIAL",
@@ -34,16 +36,16 @@ def interstitial(reader: SentenceReader, roles: Roles) -> None:
             indices = widened(reader, match["all"])
             roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, indices)}
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
-            reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
+            reader.take(reader.remaining_of("OCTA", "TETRA", "INTERSTITIAL"))
             return
     last = reader.first("m:MAT ATOMW? WO")
-    if last and is_element(formula(reader, last["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
-        numbers = reader.left("COUNT")
+    if last and is_element(formula(reader, last["m"])) and len(reader.remaining_of("MAT", "POLYMORPH")) > 1:
+        numbers = reader.remaining_of("COUNT")
         roles.interstitial = {"element": formula(reader, last["m"]), "site": site, **amount_of(reader, numbers[:1])}
-        reader.take([*last["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
+        reader.take([*last["all"], *numbers[:1], *reader.remaining_of("OCTA", "TETRA", "INTERSTITIAL")])
 
 
-def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
+def replace(reader: SentenceReader, roles: Roles, is_edit: bool) -> None:
     """Read the replaced element and the dopant for each word that means replace."""
     glue = f"{AMOUNT}|NI|IN"
     patterns = (
@@ -70,14 +72,14 @@ def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
             entry = {"element": x, "by": y, **amount_of(reader, indices)}
             if not {"number", "fraction"} & set(entry) and any(_all_of(reader, match[k]) for k in ("x", "y")):
                 entry["fraction"] = 1.0
-            after = [i for i in reader.rest() if i > max(indices)][:3]
+            after = [i for i in reader.remaining() if i > max(indices)][:3]
             if after and reader.token(after[0]).kind == "NEAR":
                 entry["near"] = True
                 indices.append(after[0])
             roles.substitutions.append(entry)
             keep = [i for i in indices if reader.token(i).kind == "VACANCY"]
-            substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
-            if not known and not set(substances) - {match["x"], match["y"]}:
+            substances = reader.remaining_of("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
+            if not is_edit and not set(substances) - {match["x"], match["y"]}:
                 # the sentence names no other substance, so the replaced element is the crystal and is not taken
                 keep.append(match["y" if swapped else "x"])
             reader.take([i for i in indices if i not in keep])
@@ -123,7 +125,7 @@ def dope(reader: SentenceReader, roles: Roles) -> None:
                 same[0].update(amount_of(reader, indices))
     for match in reader.find("p:PCT OF? y:MAT SUPERPOSE|IN|BY x:MAT SITEW?"):
         x, y = formula(reader, match["x"]), formula(reader, match["y"])
-        if is_element(x) and is_element(y) and len(reader.left("MAT", "POLYMORPH")) > 2:
+        if is_element(x) and is_element(y) and len(reader.remaining_of("MAT", "POLYMORPH")) > 2:
             roles.substitutions.append({"element": x, "by": y, **amount_of(reader, [match["p"]])})
             reader.take(match["all"])
     _whole_layer(reader, roles)
@@ -134,9 +136,9 @@ def dope(reader: SentenceReader, roles: Roles) -> None:
             if place and is_element(formula(reader, place["m"])):
                 entry["element"] = formula(reader, place["m"])
                 reader.take(place["all"])
-        if not {"number", "fraction"} & set(entry) and len(reader.left("PCT")) == 1:
-            entry.update(amount_of(reader, reader.left("PCT")))
-            reader.take(reader.left("PCT"))
+        if not {"number", "fraction"} & set(entry) and len(reader.remaining_of("PCT")) == 1:
+            entry.update(amount_of(reader, reader.remaining_of("PCT")))
+            reader.take(reader.remaining_of("PCT"))
 
 
 def _whole_layer(reader: SentenceReader, roles: Roles) -> None:
@@ -162,7 +164,7 @@ def _percent_of(reader: SentenceReader, roles: Roles) -> None:
     for pattern in ("p:PCT OF? y:MAT", "y:MAT OF|WO? p:PCT"):
         for match in reader.find(pattern):
             name = formula(reader, match["y"])
-            others = [i for i in reader.left("MAT", "POLYMORPH") if i != match["y"]]
+            others = [i for i in reader.remaining_of("MAT", "POLYMORPH") if i != match["y"]]
             following = reader.token(match["y"] + 1).kind if match["y"] + 1 < len(reader.items) else ""
             known = [s for s in roles.substitutions if s["by"] == name]
             if not is_element(name) or following in ("VACANCY", "REMOVE", "MILLER", "REPLACE") or not (others or known):
@@ -176,7 +178,7 @@ def _percent_of(reader: SentenceReader, roles: Roles) -> None:
             reader.take(match["all"])
 
 
-def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
+def vacancy(reader: SentenceReader, roles: Roles, is_edit: bool) -> None:
     """Read which atoms are removed, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
@@ -192,8 +194,8 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
-            only = len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
-            if name is not None and only and not known:
+            only = len(reader.remaining_of("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+            if name is not None and only and not is_edit:
                 # the only substance of the sentence is the crystal, which is not taken
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])
@@ -201,18 +203,18 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
             if "m" in match and number >= 4 and _all_of(reader, match["m"]):
                 entry = {"element": name, "fraction": 1.0}
             if number < 4:
-                before = [i for i in reader.rest() if i < min(indices)]
+                before = [i for i in reader.remaining() if i < min(indices)]
                 if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR"):
-                    reader.facts.placed.append(("near", "vacancy", indices[0]))
+                    reader.facts.adsorbate_values.append(("near", "vacancy", indices[0]))
                     reader.take(before[-1])
-                after = [i for i in reader.rest() if i > max(indices)][:1]
+                after = [i for i in reader.remaining() if i > max(indices)][:1]
                 on = after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE")
-                if on and len(reader.left("MAT", "MOL")) > 1:
-                    reader.facts.placed.append(("near", "vacancy", indices[0]))
-            if reader.left("MAT", "MOL") and re.search(
+                if on and len(reader.remaining_of("MAT", "MOL")) > 1:
+                    reader.facts.adsorbate_values.append(("near", "vacancy", indices[0]))
+            if reader.remaining_of("MAT", "MOL") and re.search(
                 r"その(?:上(?!の)|位置|サイト|場所)|そこ", reader.tokens.normal.plain
             ):
-                reader.facts.placed.append(("near", "vacancy", indices[0]))
+                reader.facts.adsorbate_values.append(("near", "vacancy", indices[0]))
             reader.take([i for i in indices if reader.token(i).kind != "SLAB"])
             if entry.pop("near", False):
                 entry["near_dopant"] = True
@@ -223,8 +225,8 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
                 continue
             duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
             if name is None and roles.vacancies:
-                if number < 4 and reader.left("MAT", "MOL") and reader.has("ADSORB", "MOL"):
-                    reader.facts.placed.append(("near", "vacancy", indices[0]))
+                if number < 4 and reader.remaining_of("MAT", "MOL") and reader.has("ADSORB", "MOL"):
+                    reader.facts.adsorbate_values.append(("near", "vacancy", indices[0]))
                 continue
             open_one = next((v for v in duplicate if not {"number", "fraction", "per"} & set(v)), None)
             if open_one is not None:
@@ -271,17 +273,17 @@ def _vacancies_of_two(reader: SentenceReader, roles: Roles) -> None:
 
 def _schottky(reader: SentenceReader, roles: Roles) -> None:
     """A Schottky defect removes one formula unit of the crystal, unless the sentence names the atoms."""
-    words = reader.left("SCHOTTKY")
+    words = reader.remaining_of("SCHOTTKY")
     if not words:
         return
-    before = [i for i in reader.rest() if i < words[0]][-1:]
+    before = [i for i in reader.remaining() if i < words[0]][-1:]
     reader.take([*words, *(i for i in before if reader.token(i).kind in ("NUM", "COUNT"))])
     if reader.has("REMOVE", "VACANCY"):
         return
     from pymatgen.core import Composition
 
     crystal = next(
-        (formula(reader, i) for i in reader.left("MAT", "POLYMORPH") if not is_element(formula(reader, i))), ""
+        (formula(reader, i) for i in reader.remaining_of("MAT", "POLYMORPH") if not is_element(formula(reader, i))), ""
     )
     if crystal:
         counts = Composition(Composition(crystal).reduced_formula).as_dict()

@@ -4,7 +4,7 @@ from typing import Any
 
 from gnnpot.builder.messages import error
 from gnnpot.builder.recipe import Recipe
-from gnnpot.builder.text.changes import rest
+from gnnpot.builder.text.changes import change_steps
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles
 
@@ -17,11 +17,6 @@ _FIELDS = (
     "orthogonal"),
     ("gap", ("interface",), "gap"), ("matrix", ("slab",), "matrix"),
 )  # fmt: skip
-
-
-def elements_of(recipe: Recipe) -> set[str]:
-    """Return a non-empty set, which only says that there is a structure; it contains the name of the first step."""
-    return {recipe.steps[0].do}
 
 
 def edited(reader: SentenceReader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
@@ -48,7 +43,7 @@ def edited(reader: SentenceReader, roles: Roles, base: Recipe) -> list[dict[str,
         slab["termination"] = roles.termination
         changed = True
     changed |= _surface(reader, steps)
-    added = rest(reader, roles)
+    added = change_steps(reader, roles)
     if not added and not changed:
         raise error("edit_what", reader.language)
     fixes = [s for s in steps if s["do"] == "fix"]
@@ -86,7 +81,7 @@ def _sizes(reader: SentenceReader, roles: Roles, steps: list[dict[str, Any]]) ->
 
 def _surface(reader: SentenceReader, steps: list[dict[str, Any]]) -> bool:
     """`now cut the (110) surface`: add a slab, or change the plane of the slab; return whether anything was changed."""
-    planes = reader.left("MILLER")
+    planes = reader.remaining_of("MILLER")
     if not planes:
         return False
     slab = next((s for s in steps if s["do"] == "slab"), None)

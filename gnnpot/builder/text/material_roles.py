@@ -27,11 +27,11 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     for match in reader.find("k:CORE|SHELL EQ|OF m:MAT"):
         sides[reader.token(match["k"]).kind.lower()] = formula(reader, match["m"])
         reader.take(match["all"])
-    words = reader.left("PARTICLE", "CORESHELLW", "CORESHELL")
+    words = reader.remaining_of("PARTICLE", "CORESHELLW", "CORESHELL")
     if not words:
         return
-    rest = reader.rest()
-    centre = reader.left("PARTICLE")[0] if reader.left("PARTICLE") else words[0]
+    rest = reader.remaining()
+    centre = reader.remaining_of("PARTICLE")[0] if reader.remaining_of("PARTICLE") else words[0]
     at = rest.index(centre)
     left: list[int] = []
     for index in reversed(rest[:at]):
@@ -54,10 +54,10 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     known = (1, roles.particle.get("atoms"))
     others = [i for i in group if reader.token(i).kind in ("NUM", "COUNT") and reader.value(i) not in known]
     reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY") and i not in others])
-    for index in reader.left("COMPOSITION"):
+    for index in reader.remaining_of("COMPOSITION"):
         roles.particle["composition"] = reader.value(index)
         reader.take(index)
-    for index in reader.left("RATIO"):
+    for index in reader.remaining_of("RATIO"):
         names = list(roles.particle["composition"])
         if len(names) == 2:
             roles.particle["composition"] = dict(zip(names, reader.value(index), strict=True))
@@ -69,7 +69,7 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     if "core" in roles.particle and "shell" in roles.particle:
         roles.particle["arrangement"] = "core-shell"
         roles.particle["composition"] = {roles.particle["core"]: 1.0, roles.particle["shell"]: 1.0}
-    reader.take(reader.left("PARTICLE", "CORE", "SHELL", "CORESHELLW"))
+    reader.take(reader.remaining_of("PARTICLE", "CORE", "SHELL", "CORESHELLW"))
 
 
 def _belongs(reader: SentenceReader, right: list[int]) -> bool:
@@ -121,28 +121,34 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
     if roles.particle is not None:
         return
     _take_repeated_elements(reader)
-    for index in reader.left("COMPOSITION"):
+    for index in reader.remaining_of("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
         reader.take(index)
         named = [
-            i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
+            i
+            for i in reader.remaining_of("MAT")
+            if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
         ]
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
-    if roles.alloy is None and reader.left("ALLOY"):
+    if roles.alloy is None and reader.remaining_of("ALLOY"):
         _solid_solution(reader)
-    if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+    if roles.alloy is None and reader.remaining_of("ALLOY", "RANDOM"):
         shares = [m for pattern in ("y:MAT p:PCT", "p:PCT OF? y:MAT") for m in reader.find(pattern)]
         given: dict[str, float] = {formula(reader, m["y"]): reader.value(m["p"]) for m in shares}
         if len(given) > 2 and abs(sum(given.values()) - 1) < 0.02:
             roles.alloy = given
             reader.take([i for m in shares for i in m["all"]])
-            same = [i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(given)]
+            same = [
+                i
+                for i in reader.remaining_of("MAT")
+                if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(given)
+            ]
             reader.take(same)
         for match in reader.find("p:PCT OF? y:MAT"):
             share, guest = reader.value(match["p"]), formula(reader, match["y"])
             pairs = [
                 i
-                for i in reader.left("MAT")
+                for i in reader.remaining_of("MAT")
                 if i != match["y"] and guest in re.findall(r"[A-Z][a-z]?", formula(reader, i))
             ]
             names = re.findall(r"[A-Z][a-z]?", formula(reader, pairs[0])) if pairs else []
@@ -151,12 +157,12 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
                 reader.take([*match["all"], pairs[0]])
         for match in reader.find("y:MAT p:PCT"):
             share, guest = reader.value(match["p"]), formula(reader, match["y"])
-            pairs = [i for i in reader.left("MAT") if i != match["y"] and formula(reader, i) != guest]
+            pairs = [i for i in reader.remaining_of("MAT") if i != match["y"] and formula(reader, i) != guest]
             if roles.alloy is None and len(pairs) == 1 and is_element(guest) and is_element(formula(reader, pairs[0])):
                 if reader.items[match["p"] + 1 :] and reader.token(match["p"] + 1).kind == "MAT":
                     continue
                 roles.alloy = {formula(reader, pairs[0]): 1 - share, guest: share}
-                same = [i for i in reader.left("MAT") if formula(reader, i) in roles.alloy]
+                same = [i for i in reader.remaining_of("MAT") if formula(reader, i) in roles.alloy]
                 reader.take([*match["all"], *same])
         for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
             found = reader.first(pattern) if roles.alloy is None else None
@@ -171,7 +177,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
             roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
             reader.take(found["all"])
             break
-    ratios = reader.left("RATIO")
+    ratios = reader.remaining_of("RATIO")
     if roles.alloy is not None and len(roles.alloy) == 2 and ratios:
         roles.alloy = dict(zip(roles.alloy, reader.value(ratios[0]), strict=True))
         reader.take(ratios[0])
@@ -190,7 +196,7 @@ def _solid_solution(reader: SentenceReader) -> None:
         same = all(first[s] == second[s] for s in set(first) & set(second))
         if len(own) != 1 or len(other) != 1 or not same or first[own[0]] != second[other[0]]:
             continue
-        ratios, percents = reader.left("RATIO"), reader.left("PCT")
+        ratios, percents = reader.remaining_of("RATIO"), reader.remaining_of("PCT")
         shares = [0.5, 0.5]
         if ratios:
             shares = list(reader.value(ratios[0]))
@@ -202,38 +208,38 @@ def _solid_solution(reader: SentenceReader) -> None:
         total, count = sum(shares), first[own[0]]
         mixed = {own[0]: count * shares[0] / total, other[0]: count * shares[1] / total}
         counts = {**mixed, **{s: first[s] for s in set(first) & set(second)}}
-        reader.rename(match["x"], "".join(f"{s}{counts[s]:.6g}" for s in sorted(counts)))
+        reader.set_value(match["x"], "".join(f"{s}{counts[s]:.6g}" for s in sorted(counts)))
         reader.take(match["all"][1:])
         return
 
 
 def _take_repeated_elements(reader: SentenceReader) -> None:
     """`In0.25Ga0.75As, In and Ga at random`: take elements of the formula that are named again."""
-    mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
+    mixed = [i for i in reader.remaining_of("MAT") if "." in formula(reader, i)]
     if len(mixed) == 1:
         names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
-        reader.take([i for i in reader.left("MAT") if formula(reader, i) in names])
+        reader.take([i for i in reader.remaining_of("MAT") if formula(reader, i) in names])
 
 
 def liquid(reader: SentenceReader, roles: Roles) -> None:
     """Read the molecules of a liquid, in a box or as a layer on a surface."""
     if _one_molecule(reader):
         return
-    words = reader.left("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
+    words = reader.remaining_of("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
     is_liquid = (
         bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
     )
     surface = reader.has("MILLER", "SLAB")
-    if surface and reader.has("INTERFACE") and any(reader.value(i) in DENSITIES for i in reader.left("MOL")):
+    if surface and reader.has("INTERFACE") and any(reader.value(i) in DENSITIES for i in reader.remaining_of("MOL")):
         # `Au(111)/water interface`
-        reader.take(reader.left("INTERFACE", "SLASH", "AND"))
+        reader.take(reader.remaining_of("INTERFACE", "SLASH", "AND"))
     elif not is_liquid or (
-        surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
+        surface and not reader.remaining_of("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
     ):
         return
-    if reader.left("WATERFILM"):
+    if reader.remaining_of("WATERFILM"):
         roles.liquid.append({"name": "H2O"})
-    for index in reader.left("MOL", "MAT"):
+    for index in reader.remaining_of("MOL", "MAT"):
         name = formula(reader, index)
         if reader.token(index).kind == "MAT" and surface and _is_host(reader, index):
             continue
@@ -250,7 +256,7 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
         reader.take(index)
     for index in words:
         reader.take(index)
-    for index in reader.left("MOLECULES"):
+    for index in reader.remaining_of("MOLECULES"):
         if roles.liquid and "number" not in roles.liquid[0]:
             roles.liquid[0]["number"] = int(reader.value(index))
             reader.take(index)
@@ -262,8 +268,10 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
 
 def _one_molecule(reader: SentenceReader) -> bool:
     """`benzene molecule in a 15 Å box`: whether one molecule is meant; no word or number asks for a liquid."""
-    words = {reader.word(i) for i in reader.left("MOLW")}
-    many = reader.left("WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB")
+    words = {reader.word(i) for i in reader.remaining_of("MOLW")}
+    many = reader.remaining_of(
+        "WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB"
+    )
     one = words & {"molecule", "孤立分子", "単分子"}
     return bool(one and reader.has("BOX") and not many and reader.facts.get("density") is None)
 

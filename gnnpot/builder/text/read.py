@@ -17,7 +17,7 @@ from gnnpot.builder.recipe import Recipe
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.attributes import read_attributes
 from gnnpot.builder.text.compose import compose
-from gnnpot.builder.text.edit import edited, elements_of
+from gnnpot.builder.text.edit import edited
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.roles import read_roles
 from gnnpot.builder.text.sizes import read_number_of_atoms
@@ -82,13 +82,13 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
     for word, chosen in reader.tokens.corrections:
         reader.notes.append(Message("corrected", say("corrected", language, word=word, chosen=chosen)))
     if reader.has("SMILES"):
-        reader.take(reader.left("UNKNOWN"))
-    unknown = [i for i in reader.left("UNKNOWN", "NEGATION", "IMPOSSIBLE") if _is_said(reader, i)]
+        reader.take(reader.remaining_of("UNKNOWN"))
+    unknown = [i for i in reader.remaining_of("UNKNOWN", "NEGATION", "IMPOSSIBLE") if _is_mentioned(reader, i)]
     try:
         if unknown:
             raise _not_understood(reader, unknown)
         steps = _steps(reader, base)
-        left = [i for i in reader.rest() if _matters(reader, i)]
+        left = [i for i in reader.remaining() if _matters(reader, i)]
         if left:
             raise _not_understood(reader, left)
         _refuse_unused(reader, {step["do"] for step in steps})
@@ -96,7 +96,7 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
     except ValidationError as found:
         return Reading(language, notes=reader.notes, problem=invalid_recipe(found, language))
     except BuilderError as problem:
-        wrong = unknown or [i for i in reader.rest() if _matters(reader, i)]
+        wrong = unknown or [i for i in reader.remaining() if _matters(reader, i)]
         return Reading(language, spans=[_span(reader, i) for i in wrong], notes=reader.notes, problem=problem)
     return Reading(language, recipe, notes=reader.notes)
 
@@ -105,9 +105,9 @@ def _steps(reader: SentenceReader, base: Recipe | None) -> list[Any]:
     if base is None:
         read_number_of_atoms(reader)
     read_attributes(reader)
-    for index in reader.left("SMILES"):
+    for index in reader.remaining_of("SMILES"):
         reader.take(index)
-    roles = read_roles(reader, elements_of(base) if base is not None else set())
+    roles = read_roles(reader, base is not None)
     smiles = next((t.value for t in reader.items if t.kind == "SMILES"), None)
     if smiles is not None:
         if roles.hosts and "miller" in roles.hosts[0]:
@@ -123,14 +123,14 @@ def _refuse_unused(reader: SentenceReader, kinds: set[str]) -> None:
     """Raise an error for values that no step of the recipe uses."""
     facts = reader.facts
     unused = sorted(set(facts.values) - facts.used - {"seed"})
-    if facts.placed and not kinds & {"adsorb", "place"}:
-        unused += sorted({kind for kind, _, _ in facts.placed if kind not in ("site", "near", "on")})
+    if facts.adsorbate_values and not kinds & {"adsorb", "place"}:
+        unused += sorted({kind for kind, _, _ in facts.adsorbate_values if kind not in ("site", "near", "on")})
     if unused:
         names = ", ".join(name.replace("_", " ") for name in unused)
         raise error("no_place_for", reader.language, what=names, steps=", ".join(sorted(kinds)))
 
 
-def _is_said(reader: SentenceReader, index: int) -> bool:
+def _is_mentioned(reader: SentenceReader, index: int) -> bool:
     """Whether an unknown token has a meaning: one or two hiragana after a kanji are only the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
@@ -157,7 +157,7 @@ def _matters(reader: SentenceReader, index: int) -> bool:
         return reader.word(index) not in ("exposed", "露出")
     if token.kind in ("NUM", "COUNT", "CELLS", "MOLECULES", "ATOMS"):
         return token.value != 1
-    return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not _is_said(reader, index))
+    return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not _is_mentioned(reader, index))
 
 
 def _span(reader: SentenceReader, index: int) -> Span:

@@ -24,7 +24,7 @@ class Facts:
 
     values: dict[str, Any] = field(default_factory=dict)
     #: values that belong to the nearest adsorbate: (kind, value, index of the token)
-    placed: list[tuple[str, Any, int]] = field(default_factory=list)
+    adsorbate_values: list[tuple[str, Any, int]] = field(default_factory=list)
     fixes: list[dict[str, Any]] = field(default_factory=list)
     #: names of values that have been requested for a step
     used: set[str] = field(default_factory=set)
@@ -89,13 +89,13 @@ class SentenceReader:
         self.facts = Facts()
         self.notes: list[Message] = []
 
-    def rest(self) -> list[int]:
+    def remaining(self) -> list[int]:
         """Return the indices of the tokens that are left."""
         return [i for i in range(len(self.items)) if i not in self.taken]
 
-    def left(self, *kinds: str) -> list[int]:
+    def remaining_of(self, *kinds: str) -> list[int]:
         """Return the indices of the tokens of some kinds that are left."""
-        return [i for i in self.rest() if self.items[i].kind in kinds]
+        return [i for i in self.remaining() if self.items[i].kind in kinds]
 
     def has(self, *kinds: str) -> bool:
         """Whether the sentence has a token of one of these kinds, taken or not."""
@@ -105,7 +105,7 @@ class SentenceReader:
         """Yield matches among the tokens that are left: the token index of each name, and all indices as `all`."""
         start = 0
         while True:
-            text = "".join(f"{self.items[i].kind}#{i} " for i in self.rest())
+            text = "".join(f"{self.items[i].kind}#{i} " for i in self.remaining())
             match = _compiled(pattern).search(text, start)
             if match is None:
                 return
@@ -138,13 +138,13 @@ class SentenceReader:
         """Return a token."""
         return self.items[index]
 
-    def rename(self, index: int, value: Any, kind: str | None = None) -> None:
+    def set_value(self, index: int, value: Any, kind: str | None = None) -> None:
         """Give a token another value, and perhaps another kind."""
         self.items[index] = replace(self.items[index], value=value, kind=kind or self.items[index].kind)
 
     def reject(self, index: int) -> None:
         """Leave a token unread for good, so that the sentence is refused."""
-        self.rename(index, None, "UNREAD")
+        self.set_value(index, None, "UNREAD")
 
     def set(self, name: str, value: Any, what: str | None = None) -> None:
         """Record a fact. A second, different value is an error; `what` is the name of the fact in its message."""

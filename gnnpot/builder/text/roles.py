@@ -17,39 +17,39 @@ MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 _ADATOM = re.compile("ad-?atom|adsorbate|吸着原子|吸着分子")
 
 
-def read_roles(reader: SentenceReader, known: set[str]) -> Roles:
-    """Apply the rules for roles to a sentence. If `known` is not empty, the sentence changes a structure."""
+def read_roles(reader: SentenceReader, is_edit: bool) -> Roles:
+    """Apply the rules for roles to a sentence. With `is_edit`, the sentence changes a structure."""
     roles = Roles()
-    for index in reader.left("NVCENTER"):
+    for index in reader.remaining_of("NVCENTER"):
         roles.substitutions.append({"element": "C", "by": "N", "number": 1})
         roles.vacancies.append({"element": "C", "number": 1, "near_dopant": True})
         reader.take(index)
     for rule in (_tube, _termination, _binding_target, interstitial):
         rule(reader, roles)
-    replace(reader, roles, known)
+    replace(reader, roles, is_edit)
     dope(reader, roles)
-    vacancy(reader, roles, known)
+    vacancy(reader, roles, is_edit)
     particle(reader, roles)
     alloy(reader, roles)
     liquid(reader, roles)
-    _adsorbates_and_hosts(reader, roles, known)
+    _adsorbates_and_hosts(reader, roles, is_edit)
     return roles
 
 
 def _tube(reader: SentenceReader, roles: Roles) -> None:
     if not reader.has("NANOTUBE"):
         return
-    chirals = reader.left("CHIRAL", "MILLER", "SIZE2")
+    chirals = reader.remaining_of("CHIRAL", "MILLER", "SIZE2")
     tube: dict[str, Any] = {"formula": "C"}
     for index in chirals:
         value = reader.value(index)
         if reader.token(index).kind == "CHIRAL":
             tube["n"], tube["m"] = value
             reader.take(index)
-    for index in reader.left("MAT", "POLYMORPH"):
+    for index in reader.remaining_of("MAT", "POLYMORPH"):
         tube["formula"] = formula(reader, index)
         reader.take(index)
-    reader.take(reader.left("NANOTUBE", "MONO", "SUPERCELL"))
+    reader.take(reader.remaining_of("NANOTUBE", "MONO", "SUPERCELL"))
     roles.nanotube = tube
 
 
@@ -71,9 +71,9 @@ def _termination(reader: SentenceReader, roles: Roles) -> None:
 
 def _binding_target(reader: SentenceReader, roles: Roles) -> None:
     """`on the Ti`, `Tiの直上`: the element of the surface that an adsorbate binds to."""
-    if reader.has("PARTICLE", "DOPE") or (reader.left("PCT") and not reader.has("ADSORB")):
+    if reader.has("PARTICLE", "DOPE") or (reader.remaining_of("PCT") and not reader.has("ADSORB")):
         return
-    before = len(reader.facts.placed)
+    before = len(reader.facts.adsorbate_values)
     for pattern in (
         "SUPERPOSE|TOPSITE OF? NUM? m:MAT ATOMW|SITEW|COMMA|DOT", "SUPERPOSE|TOPSITE OF? NUM? m:MAT $",
         "SUPERPOSE m:MAT LEN", "SUPERPOSE OF? m:MAT OF STRUCTURE? MAT|POLYMORPH",
@@ -84,18 +84,18 @@ def _binding_target(reader: SentenceReader, roles: Roles) -> None:
         for match in reader.find(pattern):
             index = match["m"]
             name = formula(reader, index)
-            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH", "STRUCTURE") if i != index]
+            others = [i for i in reader.remaining_of("MAT", "MOL", "POLYMORPH", "STRUCTURE") if i != index]
             following = index + 1 < len(reader.items) and reader.token(index + 1).kind == "MILLER"
             if is_element(name) and others and not following and _is_in_host(reader, name, index):
-                reader.facts.placed.append(("on", name, index))
+                reader.facts.adsorbate_values.append(("on", name, index))
                 if reader.token(match["all"][0]).kind == "TOPSITE" or any(
                     reader.token(i).kind == "TOPSITE" for i in match["all"]
                 ):
-                    reader.facts.placed.append(("site", "top", index))
+                    reader.facts.adsorbate_values.append(("site", "top", index))
                 reader.take(
                     [i for i in match["all"] if reader.token(i).kind in ("MAT", "TOPSITE", "SUPERPOSE", "SITEW")]
                 )
-                if len(reader.facts.placed) - before:
+                if len(reader.facts.adsorbate_values) - before:
                     return
 
 
@@ -111,10 +111,10 @@ def _is_in_host(reader: SentenceReader, name: str, index: int) -> bool:
     return False
 
 
-def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
+def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, is_edit: bool) -> None:
     """Assign the substances that are left: the host (next to a plane, a word for surface, or a size) and adsorbates."""
     _merge_polymorphs(reader, roles)
-    left = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT")
+    left = reader.remaining_of("MAT", "POLYMORPH", "MOL", "SHEETMAT")
     scores = {i: _host_score(reader, i) for i in left}
     interface = reader.has("INTERFACE") or sum(reader.token(i).kind == "MILLER" for i in range(len(reader.items))) > 1
     ranked = sorted(left, key=lambda i: (-scores[i], i))
@@ -122,24 +122,24 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str])
     if films and len(left) > len(films) and any(reader.token(i).kind == "MILLER" for i in range(len(reader.items))):
         interface = True
     interface = interface and not roles.liquid
-    wanted = 0 if known and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
-    named = any(reader.value(i) in BY_STRUCTURE for i in reader.left("STRUCTURE"))
+    wanted = 0 if is_edit and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
+    named = any(reader.value(i) in BY_STRUCTURE for i in reader.remaining_of("STRUCTURE"))
     if named and ranked and scores[ranked[0]] < 0 and reader.has("MILLER"):
         # `rutile(110)` names the crystal by its structure
         wanted = 0
     hosts = sorted(ranked[:wanted])
-    surface = reader.has("MILLER", "SLAB") or bool(known) or any(reader.token(i).kind == "SHEETMAT" for i in left)
+    surface = reader.has("MILLER", "SLAB") or is_edit or any(reader.token(i).kind == "SHEETMAT" for i in left)
     for index in hosts:
         if not any(host["formula"] == formula(reader, index) for host in roles.hosts) or not roles.liquid:
             roles.hosts.append(_host(reader, index))
     for index in left:
         if index in hosts:
             continue
-        if _said_before(reader, roles, index) or not surface:
+        if _was_named_before(reader, roles, index) or not surface:
             continue
         if not _small_particle(reader, roles, index):
             _add_adsorbate(roles, _adsorbate(reader, index))
-    for index in reader.left("STRUCTURE"):
+    for index in reader.remaining_of("STRUCTURE"):
         name = str(reader.value(index))
         around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
         at_adsorbate = any(entry["index"] == index - 1 for entry in roles.adsorbates)
@@ -149,7 +149,7 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str])
         else:
             roles.structures.append(name)
         reader.take(index)
-    for index in reader.left("ADSORB"):
+    for index in reader.remaining_of("ADSORB"):
         # an atom without a name, on a surface without another adsorbate
         if not (roles.adsorbates or roles.particle or roles.liquid) and _ADATOM.match(reader.word(index)):
             reader.reject(index)
@@ -157,9 +157,9 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str])
 
 def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
     """`SiC 4H`: read the name of a polymorph next to its formula."""
-    for index in reader.left("POLYMORPH"):
+    for index in reader.remaining_of("POLYMORPH"):
         name, label = reader.value(index)
-        if any(formula(reader, i) == name for i in reader.left("MAT")):
+        if any(formula(reader, i) == name for i in reader.remaining_of("MAT")):
             roles.structures.append(label)
             reader.take(index)
 
@@ -174,7 +174,7 @@ def _small_particle(reader: SentenceReader, roles: Roles, index: int) -> bool:
     return True
 
 
-def _said_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
+def _was_named_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
     """Whether a substance was named before, as a dopant (whose number may follow now) or as a host."""
     name = formula(reader, index)
     for entry in roles.substitutions:
@@ -237,7 +237,7 @@ def _host(reader: SentenceReader, index: int) -> dict[str, Any]:
         if kind in ("MAT", "MOL", "DOT"):
             break
     if "miller" not in found:
-        remaining = reader.left("MILLER")
+        remaining = reader.remaining_of("MILLER")
         earlier = [i for i in remaining if i < index]
         if earlier and not any(reader.token(i).kind in ("MAT", "POLYMORPH") for i in range(earlier[-1] + 1, index)):
             found["miller"] = reader.value(earlier[-1])

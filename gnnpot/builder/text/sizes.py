@@ -36,7 +36,7 @@ def read_number_of_atoms(reader: SentenceReader) -> None:
 
 def read_lone_number_of_atoms(reader: SentenceReader) -> None:
     """`GaAs with 5% In, 64 atoms`: a number of atoms that no other rule has taken is that of the crystal."""
-    lone = reader.left("ATOMS")
+    lone = reader.remaining_of("ATOMS")
     if len(lone) == 1 and reader.facts.get("repeat") is None and reader.facts.get("number_of_atoms") is None:
         reader.facts.values["number_of_atoms"] = int(reader.value(lone[0]))
         reader.take(lone[0])

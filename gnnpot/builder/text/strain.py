@@ -10,8 +10,8 @@ from gnnpot.builder.text.reader import SentenceReader
 
 def read_strain(reader: SentenceReader) -> None:
     """Read a percentage with a word for strain, and the axes."""
-    words = reader.left("STRAIN", "TENSION", "COMPRESS")
-    if not words or not reader.left("PCT"):
+    words = reader.remaining_of("STRAIN", "TENSION", "COMPRESS")
+    if not words or not reader.remaining_of("PCT"):
         return
     _directions_as_axes(reader)
     strain = {"a": 0.0, "b": 0.0, "c": 0.0}
@@ -41,33 +41,33 @@ def read_strain(reader: SentenceReader) -> None:
         found = _strain_apart(reader, strain)
     if found:
         reader.set("strain", strain)
-        reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+        reader.take(reader.remaining_of("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
 
 
 def _directions_as_axes(reader: SentenceReader) -> None:
     """`[001]` is an axis of a crystal's conventional cell; what is no axis of the cell stays unread, and is refused."""
     if reader.has("MILLER", "SLAB", "SHEETMAT", "MONO", "PRIMITIVE"):
         return
-    for index in reader.left("DIRECTION"):
+    for index in reader.remaining_of("DIRECTION"):
         indices = [int(number.replace(" ", "")) for number in re.findall(r"-?\s*\d", reader.value(index))]
         places = [place for place, number in enumerate(indices) if number]
         # of four indices, only the last belongs to one axis alone
         if len(places) == 1 and (len(indices) == 3 or (len(indices) == 4 and places == [3])):
-            reader.rename(index, "c" if places[0] == 3 else "abc"[places[0]], "AXIS")
+            reader.set_value(index, "c" if places[0] == 3 else "abc"[places[0]], "AXIS")
 
 
 def _strain_apart(reader: SentenceReader, strain: dict[str, float]) -> bool:
     """`strain graphene by 5 % along x`: read strain whose words are not next to each other."""
-    percents = reader.left("PCT")
+    percents = reader.remaining_of("PCT")
     if len(percents) != 1:
         return False
-    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
-    axes = [reader.value(i) for i in reader.left("AXIS")]
-    if reader.left("BIAXIAL"):
+    size = reader.value(percents[0]) * (-1 if reader.remaining_of("COMPRESS") else 1)
+    axes = [reader.value(i) for i in reader.remaining_of("AXIS")]
+    if reader.remaining_of("BIAXIAL"):
         axes = ["a", "b"]
-    elif reader.left("HYDRO"):
+    elif reader.remaining_of("HYDRO"):
         axes = ["a", "b", "c"]
-    elif not axes and reader.left("UNIAXIAL"):
+    elif not axes and reader.remaining_of("UNIAXIAL"):
         axes = ["c"]
     for axis in axes:
         strain[axis] += size

@@ -74,7 +74,7 @@ def amount_of(reader: SentenceReader, indices: list[int]) -> dict[str, Any]:
 
 def widened(reader: SentenceReader, indices: list[int], right: bool = True) -> list[int]:
     """Return the token indices of a match, extended by the amounts directly before and (with `right`) after it."""
-    rest = reader.rest()
+    rest = reader.remaining()
     kinds = set(AMOUNT.split("|")) - {"EQ", "WO", "VACANCY"}
     first, last = rest.index(min(indices)), rest.index(max(indices))
     while first > 0 and reader.token(rest[first - 1]).kind in kinds and rest[first - 1] not in indices:
@@ -87,7 +87,7 @@ def widened(reader: SentenceReader, indices: list[int], right: bool = True) -> l
 
 def count_near(reader: SentenceReader, index: int) -> int | None:
     """Return the number directly before or after a molecule, and take its token."""
-    rest = reader.rest()
+    rest = reader.remaining()
     place = rest.index(index)
     numbers = ("NUM", "COUNT", "MOLECULES", "ATOMS")
     skipped = ("MOLW", "OF", "WO", "ATOMW", "APPROX", "EACH", "NI", "STRUCTURE", "EQ")
