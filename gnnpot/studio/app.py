@@ -33,7 +33,7 @@ from gnnpot.studio.files import Page
 from gnnpot.studio.guard import Access, Guard
 from gnnpot.studio.jobs import TRAJECTORY
 from gnnpot.studio.messages import say
-from gnnpot.studio.models import opened_by, page_data
+from gnnpot.studio.models import page_data, potential_arguments
 from gnnpot.studio.process import Pool, WorkerError
 from gnnpot.studio.runner import Runner
 from gnnpot.studio.sessions import Session, Sessions
@@ -62,7 +62,9 @@ def make_app(config: StudioConfig, folder: Path, token: str) -> Starlette:
         pool.prepare("engine")
         runner = Runner(pool, config)
         sessions = Sessions(folder, config.max_sessions)
-        app.state.studio = Studio(config, sessions, Builder(pool, config.build_seconds), runner, opened_by(config))
+        app.state.studio = Studio(
+            config, sessions, Builder(pool, config.build_seconds), runner, potential_arguments(config)
+        )
         app.state.page = page
         app.state.data = asyncio.ensure_future(asyncio.to_thread(page_data, config))
         yield

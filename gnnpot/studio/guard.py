@@ -44,7 +44,7 @@ class Access:
     def cookie_name(self, host: str) -> str:
         return f"gnnpot-studio-{urlsplit('//' + host).port or 80}"
 
-    def host_is_right(self, host: str) -> bool:
+    def is_allowed_host(self, host: str) -> bool:
         try:
             name = urlsplit("//" + host).hostname
         except ValueError:
@@ -54,7 +54,7 @@ class Access:
     def is_token(self, given: str | None) -> bool:
         return given is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
-    def knows(self, headers: Mapping[str, str], host: str) -> bool:
+    def has_token(self, headers: Mapping[str, str], host: str) -> bool:
         """Whether the cookie or the authorization header contains the token."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind == "Bearer" and self.is_token(given):
@@ -98,9 +98,9 @@ class Guard:
         await self.app(scope, receive, guarded)
 
     def _refusal(self, scope: Scope, headers: Headers, host: str, enters: bool) -> str | None:
-        if not self.access.host_is_right(host):
+        if not self.access.is_allowed_host(host):
             return "this server answers to 127.0.0.1 and localhost only"
-        if not enters and not self.access.knows(headers, host):
+        if not enters and not self.access.has_token(headers, host):
             return "open the address with the token that gnnpot studio has shown"
         origin = headers.get("origin")
         # a client with the token in a header is not a browser and need not send an Origin

@@ -13,7 +13,7 @@ from gnnpot.studio.config import StudioConfig
 from gnnpot.studio.options import NEED_CELL, OPTIONS
 
 
-def opened_by(config: StudioConfig) -> dict[str, str]:
+def potential_arguments(config: StudioConfig) -> dict[str, str]:
     """Return the argument of `open_potential` for the name of each potential; the user's own come first."""
     own = {path.name: str(path.resolve()) for path in config.models}
     return {**own, **{model.name: model.name for model in list_models()}}
