@@ -22,9 +22,9 @@ from numba.core.sigutils import normalize_signature
 
 from gnnpot.compiler.events import COMPILATIONS
 from gnnpot.compiler.folder import kernel_folder, remove_older
-from gnnpot.compiler.libraries import executable, lazy_libraries, within_another
+from gnnpot.compiler.libraries import executable, is_nested, lazy_linking
 from gnnpot.compiler.processes import one_at_a_time
-from gnnpot.compiler.sources import remember, source_digest
+from gnnpot.compiler.sources import snapshot, source_digest
 from gnnpot.compiler.together import compile_expected
 
 __all__ = ["intrinsic", "njit", "prange"]
@@ -56,7 +56,7 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         return function
     dispatcher: Any = KernelDispatcher(function, targetoptions={"nopython": True, "boundscheck": None, **options})
     if kept:
-        remember(function.__module__)
+        snapshot(function.__module__)
         dispatcher._cache, dispatcher.is_kept = _KernelCache(function), True
     return ParallelKernel(dispatcher) if options.get("parallel") else dispatcher
 
@@ -78,10 +78,10 @@ class KernelDispatcher(CPUDispatcher):
         """Compile the kernel for a signature; while a kernel that calls it is compiled, as a part of that kernel."""
         if self.is_kept and not self.is_available(sig):
             compile_expected()
-        with lazy_libraries(self.targetctx, self.py_func):
+        with lazy_linking(self.targetctx, self.py_func):
             super().compile(sig)
             signature = tuple(normalize_signature(sig)[0])
-            if signature in self._lazy and not within_another():
+            if signature in self._lazy and not is_nested():
                 self._lazy.remove(signature)
                 super().add_overload(executable(self.overloads[signature]))
             found: Any = self.overloads[signature]
@@ -98,7 +98,7 @@ class KernelDispatcher(CPUDispatcher):
         # Numba's own libraries are always executable
         if getattr(cres.library, "is_executable", True):
             super().add_overload(cres)
-        elif within_another() and not self.is_kept:
+        elif is_nested() and not self.is_kept:
             self._lazy.add(signature)
             self.overloads[signature] = cres
         else:

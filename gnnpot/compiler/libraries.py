@@ -6,12 +6,12 @@ executed. Here, while a kernel is compiled, the functions that it calls are only
 representation. They are linked into the kernel and optimised as parts of it. If such a function is called from Python
 later, it is made executable then.
 
-    with lazy_libraries(target, kernel):
+    with lazy_linking(target, kernel):
         ...                                  # compile
-        if not within_another():
+        if not is_nested():
             result = executable(result)      # optimised, with an entry point for Python
 
-This relies on internals of Numba. With a version of Numba that it has not been tested with (`TRIED`), kernels are
+This relies on internals of Numba. With a version of Numba that it has not been tested with (`TESTED`), kernels are
 compiled as Numba does, which takes longer and gives the same numbers.
 """
 
@@ -29,10 +29,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 
 #: versions of Numba (major, minor) that this module has been tested with
-TRIED = [(0, minor) for minor in range(60, 69)]
-IS_TRIED = tuple(numba.version_info.short) in TRIED
+TESTED = [(0, minor) for minor in range(60, 69)]
+IS_TESTED = tuple(numba.version_info.short) in TESTED
 
-_dynfunc: Any = importlib.import_module("numba._dynfunc") if IS_TRIED else None
+_dynfunc: Any = importlib.import_module("numba._dynfunc") if IS_TESTED else None
 
 
 class LazyLibrary(JITCodeLibrary):
@@ -176,14 +176,14 @@ _SCOPE = _Scope()
 
 
 @contextlib.contextmanager
-def lazy_libraries(target: Any, kernel: Callable[..., Any]) -> Iterator[None]:
+def lazy_linking(target: Any, kernel: Callable[..., Any]) -> Iterator[None]:
     """Context manager for the compilation of a kernel with lazy libraries.
 
     Args:
         target: Target context of the dispatcher.
         kernel: The Python function.
     """
-    if not IS_TRIED:
+    if not IS_TESTED:
         yield
         return
     with global_compiler_lock, _no_garbage_collection():
@@ -214,7 +214,7 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def within_another() -> bool:
+def is_nested() -> bool:
     """Whether the kernel is being compiled as a part of another kernel, which calls it."""
     return len(_SCOPE.kernels) > 1
 

@@ -31,14 +31,14 @@ class _Snapshot:
 
 
 @functools.cache
-def remember(module: str) -> _Snapshot:
+def snapshot(module: str) -> _Snapshot:
     """Read the file of a module and the files of the modules that are compiled into its kernels."""
     loaded = sys.modules.get(module)
     path = getattr(loaded, "__file__", None)
     content = Path(path).read_bytes() if path and Path(path).is_file() else b""
     parts = tuple(sorted(set(_parts(loaded)) - {module})) if loaded else ()
     for part in parts:
-        remember(part)
+        snapshot(part)
     return _Snapshot(hashlib.sha256(content).digest(), parts)
 
 
@@ -49,10 +49,10 @@ def source_digest(module: str) -> str:
         name = pending.pop()
         if name not in names:
             names.add(name)
-            pending += remember(name).parts
+            pending += snapshot(name).parts
     digest = hashlib.sha256()
     for name in sorted(names):
-        digest.update(name.encode() + remember(name).digest)
+        digest.update(name.encode() + snapshot(name).digest)
         for key, value in sorted(vars(sys.modules[name]).items()):
             if not key.startswith("__"):
                 digest.update(f"{key}={_constant(value)}\n".encode())

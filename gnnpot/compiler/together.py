@@ -103,7 +103,7 @@ def compile_overloads(overloads: Sequence[Overload], processes: int | None = Non
     most = allowed_processes() if processes is None else processes
     missing = {overload.key: overload for overload in overloads if not overload.is_kept()} if most > 1 else {}
     waiting = sorted(missing.values(), key=lambda overload: -overload.seconds)
-    count = _worth([overload.seconds for overload in waiting], most)
+    count = _process_count([overload.seconds for overload in waiting], most)
     if count < 2:
         return
     lock = FileLock(folder / ".compiling", timeout=0)
@@ -118,7 +118,7 @@ def compile_overloads(overloads: Sequence[Overload], processes: int | None = Non
         lock.release()
 
 
-def _worth(seconds: Sequence[float], most: int) -> int:
+def _process_count(seconds: Sequence[float], most: int) -> int:
     """Number of processes that are worth starting, given the compilation time of each kernel in seconds."""
 
     def expected(count: int) -> float:
@@ -165,7 +165,7 @@ def _quota() -> int:
 
 def _compile(waiting: "collections.deque[Overload]", workers: int, folder: Path) -> None:
     with _workers(workers, folder) as started:
-        threads = [threading.Thread(target=_hand_on, args=(worker, waiting), daemon=True) for worker in started]
+        threads = [threading.Thread(target=_feed, args=(worker, waiting), daemon=True) for worker in started]
         for thread in threads:
             thread.start()
         while (overload := _next(waiting)) is not None:
@@ -205,7 +205,7 @@ def _workers(count: int, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
             worker.communicate()
 
 
-def _hand_on(worker: "subprocess.Popen[str]", waiting: "collections.deque[Overload]") -> None:
+def _feed(worker: "subprocess.Popen[str]", waiting: "collections.deque[Overload]") -> None:
     """Give a worker one overload after another as long as it answers; runs in a thread."""
     assert worker.stdin is not None and worker.stdout is not None
     try:

@@ -96,7 +96,7 @@ def test_a_kernel_is_compiled_anew_when_what_is_compiled_into_it_changes(modules
 
 
 def test_an_unknown_numba_compiles_in_its_own_way(modules, tmp_path):
-    script = "import gnnpot.compiler.libraries as libraries\nassert libraries.IS_TRIED\nlibraries.IS_TRIED = False\n"
+    script = "import gnnpot.compiler.libraries as libraries\nassert libraries.IS_TESTED\nlibraries.IS_TESTED = False\n"
     assert outcome(run(script + MAIN, modules, GNNPOT_KERNELS=str(tmp_path / "kernels")))[:2] == (6.0, 1)
 
 
@@ -110,7 +110,7 @@ def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
         name = pending.pop()
         if name not in parts:
             parts.add(name)
-            pending += sources.remember(name).parts
+            pending += sources.snapshot(name).parts
     expected = {"gate", "simd.vectors", "simd.vector_math", "tensor_product.edges"}
     assert {f"gnnpot.ops.{name}" for name in expected} <= parts
     # no module without kernels, which would make it compile anew too often

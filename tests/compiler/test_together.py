@@ -186,7 +186,7 @@ def test_no_process_is_started_where_it_may_not_be(monkeypatch, tmp_path):
     ],
 )
 def test_no_more_processes_than_save_time(seconds, most, count):
-    assert together._worth(seconds, most) == count
+    assert together._process_count(seconds, most) == count
 
 
 def test_another_process_compiles_in_the_folder(monkeypatch, tmp_path):
