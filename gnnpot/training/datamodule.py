@@ -66,7 +66,7 @@ class GraphDataset(Dataset):
         if need <= limit:
             self._prepare = model.precompute
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Delete the cached graphs."""
         if self._cached is not None:
             self._cached, self._prepared = [None] * len(self), set()
@@ -135,8 +135,8 @@ class GraphData(L.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         # trainer and data refer to each other, so graphs would stay in memory until the garbage collector runs
-        self.train.forget()
-        self.validation.forget()
+        self.train.clear_cache()
+        self.validation.clear_cache()
 
     def state_dict(self) -> dict[str, Any]:
         return {"ranks": self._of_trainer.world_size}

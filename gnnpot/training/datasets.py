@@ -104,7 +104,7 @@ class Concatenation(Sequence[Frame]):
             digest.update(dataset.subset.store.sha256.encode() + dataset.subset.indices.tobytes())
         return digest.hexdigest()
 
-    def spread(self, count: int) -> Iterator[Frame]:
+    def evenly_spaced(self, count: int) -> Iterator[Frame]:
         """Iterate over at most `count` frames, evenly spaced over all datasets."""
         return (self[k] for k in spread_indices(len(self), count))
 

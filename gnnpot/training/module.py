@@ -135,10 +135,10 @@ class TrainModule(L.LightningModule):
         ]
         if options.name == "soap":
             # imported here, as its package takes a second to import
-            from gnnpot.training.soap import KeepingSOAP
+            from gnnpot.training.soap import MaskedSOAP
 
             betas = options.betas or SOAP_BETAS
-            return KeepingSOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
+            return MaskedSOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
         cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
         betas = options.betas or ADAM_BETAS
         # fused: one kernel for all parameters instead of a dozen operations for each

@@ -92,15 +92,15 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
         DataError: The data do not match the configuration.
     """
     stores, subsets = open_subsets(config, write=write)
-    others = [_further(config.data, name, stores[name], subsets) for name in config.data.sources]
+    others = [_additional_dataset(config.data, name, stores[name], subsets) for name in config.data.sources]
     datasets = align_references(TrainingDataset("train", subsets["train"]), others, config.references)
     present = np.unique(np.concatenate([dataset.subset.elements for dataset in datasets]))
     elements = tuple(chemical_symbols[z] for z in present)
     for name, subset in subsets.items():
         check_elements_known(subset, elements, name)
-    spread = Concatenation(datasets).spread
-    scale = config.energy_scale or force_scale(spread(config.statistics_frames))
-    model = resolve_model(config.model, elements, spread, config.run / FUNCTIONS, write=write)
+    evenly_spaced = Concatenation(datasets).evenly_spaced
+    scale = config.energy_scale or force_scale(evenly_spaced(config.statistics_frames))
+    model = resolve_model(config.model, elements, evenly_spaced, config.run / FUNCTIONS, write=write)
     references = datasets[0].references
     assert references is not None, "aligned datasets have references"
     prepared = PreparedData(
@@ -137,7 +137,7 @@ def _check_validation(subset: Subset, config: RunConfig) -> None:
         )
 
 
-def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, Subset]) -> TrainingDataset:
+def _additional_dataset(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, Subset]) -> TrainingDataset:
     """Additional dataset without the frames held out for validation and test. Raises `DataError` if it is empty."""
     held_out = [subset for key, subset in subsets.items() if key != "train"]
     subset = Subset(store, np.arange(len(store))).without(held_out, data.split.by)
@@ -196,7 +196,7 @@ def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
     missing = sorted(set(prepared.elements) - set(model_config.elements))
     if missing:
         raise ConfigError(f"model.elements: {', '.join(missing)} is missing, which the training frames have")
-    frames = prepared.concatenation.spread(config.statistics_frames)
+    frames = prepared.concatenation.evenly_spaced(config.statistics_frames)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:

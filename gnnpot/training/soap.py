@@ -1,6 +1,6 @@
 """SOAP optimiser (Vyas et al. 2024) that leaves weights with zero gradient unchanged.
 
-    optimizer = KeepingSOAP(groups, lr=3e-3, betas=(0.95, 0.95), max_precondition_dim=512)
+    optimizer = MaskedSOAP(groups, lr=3e-3, betas=(0.95, 0.95), max_precondition_dim=512)
 
 SOAP rotates a gradient into an eigenbasis, normalises it there, and rotates it back. A gradient of exactly zero, such
 as that of the embeddings of elements that are not in the data, becomes rounding noise in this way. Weights would follow
@@ -13,7 +13,7 @@ import torch
 from pytorch_optimizer import SOAP
 
 
-class KeepingSOAP(SOAP):
+class MaskedSOAP(SOAP):
     """SOAP; slices of a parameter along its first axis whose gradient is exactly zero keep their values."""
 
     @torch.no_grad()

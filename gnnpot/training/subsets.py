@@ -40,7 +40,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def spread(self, count: int) -> Iterator[Frame]:
+    def evenly_spaced(self, count: int) -> Iterator[Frame]:
         """Iterate over at most `count` frames, evenly spaced over the subset."""
         return (self.store[int(self.indices[k])] for k in spread_indices(len(self), count))
 
@@ -58,7 +58,7 @@ class Subset:
 
         A hundred frames, evenly spaced, are checked.
         """
-        said = {frame.provenance.functional for frame in self.spread(100)}
+        said = {frame.provenance.functional for frame in self.evenly_spaced(100)}
         return said.pop() if len(said) == 1 else ""
 
     def without(self, held_out: Iterable["Subset"], by: str) -> "Subset":

@@ -213,7 +213,7 @@ def _timed(
     runs = {name: config.run / f"{name}-{frames or 'all'}" for name in names}
     potentials = {name: load_checkpoint(run / MODEL)[0] for name, run in runs.items()}
     _, subsets = open_subsets(replace(config, run=next(iter(runs.values()))))
-    frame = next((subsets.get("test") or subsets["validation"]).spread(1))
+    frame = next((subsets.get("test") or subsets["validation"]).evenly_spaced(1))
     times = milliseconds(potentials, frame)
     if tuned := [name for name in names if name in SHORT]:
         times[ZERO_SHOT] = times[tuned[0]]

@@ -95,7 +95,7 @@ def potential_of(config: TrainConfig, store: FrameStore, resolved: Path) -> Pote
     source = TrainingDataset("train", part)
     elements = tuple(store.manifest.elements)
     references = ElementReferences.fit(store)
-    model = resolve_model(config.model, elements, Concatenation([source]).spread, resolved)
+    model = resolve_model(config.model, elements, Concatenation([source]).evenly_spaced, resolved)
     return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,), model))
 
 

@@ -26,7 +26,7 @@ from gnnpot.training.ema import EMA
 from gnnpot.training.evaluate import evaluate, evaluate_calculator
 from gnnpot.training.module import learning_rate
 from gnnpot.training.report import write_report
-from gnnpot.training.soap import KeepingSOAP
+from gnnpot.training.soap import MaskedSOAP
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_soap_leaves_alone_what_has_no_gradient():
     torch.manual_seed(0)
     embedding = torch.nn.Embedding(20, 16)
     before = embedding.weight.detach().clone()
-    optimizer = KeepingSOAP(embedding.parameters(), lr=0.01, weight_decay=0.1)
+    optimizer = MaskedSOAP(embedding.parameters(), lr=0.01, weight_decay=0.1)
     for _ in range(30):
         optimizer.zero_grad()
         embedding(torch.tensor([3, 7])).square().sum().backward()
