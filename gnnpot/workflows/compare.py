@@ -34,7 +34,7 @@ from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.training.config import RunConfig, TrainConfig, fresh_rate
 from gnnpot.training.prepare import open_subsets
 from gnnpot.training.run import MODEL, train
-from gnnpot.workflows.finetune.config import SHORT, FineTuneConfig, with_short
+from gnnpot.workflows.finetune.config import STRATEGIES, FineTuneConfig, with_strategy
 from gnnpot.workflows.finetune.run import finetune
 
 log = logging.getLogger(__name__)
@@ -150,10 +150,10 @@ def compare(
     Raises:
         ConfigError: A name is not known. Errors of the runs are raised, too.
     """
-    names = list(only or (*SHORT, *SCRATCH))
+    names = list(only or (*STRATEGIES, *SCRATCH))
     for name in names:
-        if name not in (*SHORT, *SCRATCH):
-            raise ConfigError(f"--only {name}: is not a candidate; {suggest(name, (*SHORT, *SCRATCH))}")
+        if name not in (*STRATEGIES, *SCRATCH):
+            raise ConfigError(f"--only {name}: is not a candidate; {suggest(name, (*STRATEGIES, *SCRATCH))}")
     configs = {n: configure(n) for n in sorted(set(counts), key=lambda n: (n is None, n))}
     plan = [(name, n) for n in configs for name in names]
     results: list[Result] = []
@@ -174,7 +174,7 @@ def compare(
 def candidate(config: FineTuneConfig, name: str, run: Path) -> FineTuneConfig | TrainConfig:
     """Configuration of a candidate in the folder `run`: a strategy with the start of `config`, or a new model."""
     if name not in SCRATCH:
-        return with_short(config, name, run)
+        return with_strategy(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
     model, given = SCRATCH[name], config.optimizer
     # new weights need a higher learning rate
@@ -215,7 +215,7 @@ def _timed(
     _, subsets = open_subsets(replace(config, run=next(iter(runs.values()))))
     frame = next((subsets.get("test") or subsets["validation"]).evenly_spaced(1))
     times = milliseconds(potentials, frame)
-    if tuned := [name for name in names if name in SHORT]:
+    if tuned := [name for name in names if name in STRATEGIES]:
         times[ZERO_SHOT] = times[tuned[0]]
     return tuple(replace(r, milliseconds=times[r.name], atoms=len(frame)) for r in results)
 

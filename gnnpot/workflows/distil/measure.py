@@ -25,7 +25,7 @@ from gnnpot.workflows.distil.speed import Speed, speeds
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
 #: folder of the final student's dynamics, in that of its training, and folder of their results log
-CHECK, WALKS = "check", "walks"
+DYNAMICS_FOLDER, TRAJECTORIES_FOLDER = "check", "walks"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def measure(
     Raises:
         DataError: All trajectories of the student explode in the first steps.
     """
-    folder, options, number = config.run / "final" / CHECK, config.explore, config.rounds + 1
-    if read_plan(folder / WALKS).get("round", number) != number:
+    folder, options, number = config.run / "final" / DYNAMICS_FOLDER, config.explore, config.rounds + 1
+    if read_plan(folder / TRAJECTORIES_FOLDER).get("round", number) != number:
         # the run was extended without a new final student: the existing dynamics belong to the earlier limits
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def measure(
     alone, no_limit = Committee([student]), float("inf")
     trajectories = run_trajectories(
         structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, number),
-        folder / WALKS, of_one(progress, "the student's dynamics"),
+        folder / TRAJECTORIES_FOLDER, of_one(progress, "the student's dynamics"),
     )  # fmt: skip
     sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:

@@ -61,7 +61,7 @@ def student_card(
             "distil": {
                 "frames": frames_in(frames),
                 "rounds": [to_mapping(result) for result in results.rounds],
-                "end": results.once(end_name(config, len(results.rounds)), str),
+                "end": results.get_or_compute(end_name(config, len(results.rounds)), str),
                 "minutes": results.minutes,
                 "measured": to_mapping(measured),
                 "ratios": [speed.ratio for speed in measured.speeds],

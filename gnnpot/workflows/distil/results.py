@@ -41,11 +41,11 @@ class RoundResult:
 class _Content:
     rounds: tuple[RoundResult, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)  #: time of each stage
-    values: dict[str, Any] = field(default_factory=dict)  #: values of `DistilResults.once`
+    values: dict[str, Any] = field(default_factory=dict)  #: values of `DistilResults.get_or_compute`
 
 
 def end_name(config: DistilConfig, number: int) -> str:
-    """Name for `DistilResults.once` of the reason to end after a round, which depends on the limits."""
+    """Name for `DistilResults.get_or_compute` of the reason to end after a round, which depends on the limits."""
     limits = ", ".join(f"{name}={getattr(config, name)}" for name in LIMITS)
     return f"end {number} ({limits})"
 
@@ -69,7 +69,7 @@ class DistilResults:
         self.rounds.append(result)
         self._write()
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def get_or_compute(self, name: str, make: Callable[[], Any]) -> Any:
         """Return the stored value of `name`; if there is none, call `make` and store its value, as JSON."""
         if name not in self._values:
             self._values[name] = json.loads(json.dumps(make()))

@@ -41,7 +41,7 @@ from gnnpot.workflows.committee import Committee
 from gnnpot.workflows.distil.config import LIMITS, DistilConfig
 from gnnpot.workflows.distil.inputs import start_structures, test_frames
 from gnnpot.workflows.distil.limits import ROUNDS, final_minutes, reason_to_end, student_minutes
-from gnnpot.workflows.distil.measure import CHECK, measure
+from gnnpot.workflows.distil.measure import DYNAMICS_FOLDER, measure
 from gnnpot.workflows.distil.report import student_card, write_distil_report
 from gnnpot.workflows.distil.results import DistilResults, RoundResult, end_name
 from gnnpot.workflows.distil.rounds import explore, label_states, new_frames, round_result
@@ -114,7 +114,7 @@ def distil(
         if (ended := _ended(config)) is not None:
             return ended
         rounds = Rounds(config, teacher, structures, processes, on_event, progress)
-        rounds.do()
+        rounds.run()
         student = rounds.final()
         with rounds.results.stage("measurements"):
             on_event("measuring the student")
@@ -179,7 +179,7 @@ class Rounds:
     def folder(self, number: int) -> Path:
         return self.config.run / ROUND.format(number)
 
-    def do(self) -> None:
+    def run(self) -> None:
         """Run rounds until there is a reason to end, which is stored in the results."""
         self._begin()
         for number in itertools.count(1):
@@ -196,7 +196,7 @@ class Rounds:
         config = self.config
         folder = self.folder(len(self.results.rounds))
         name = f"final minutes of {config.max_minutes} and {len(self.results.rounds)} rounds"
-        minutes = self.results.once(name, lambda: final_minutes(config, self.results.minutes_of(ROUNDS)))
+        minutes = self.results.get_or_compute(name, lambda: final_minutes(config, self.results.minutes_of(ROUNDS)))
         budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
         run = student_run(config, folder, config.run / FINAL, budget, self.elements.tolist(), config.seed)
         is_new = _has_other_frames(run)
@@ -205,7 +205,7 @@ class Rounds:
         if is_new or ended_run(run) is None:
             self._on_event(f"training the final student on {frames_in(folder)} frames")
             # dynamics of an earlier final student
-            shutil.rmtree(run.run / CHECK, ignore_errors=True)
+            shutil.rmtree(run.run / DYNAMICS_FOLDER, ignore_errors=True)
             with self.results.stage("final"):
                 fit(FromScratch(run), resume=not is_new, progress=self._progress)
         return open_potential(run.run)
@@ -213,7 +213,7 @@ class Rounds:
     def _reason_to_end(self) -> str:
         """Reason to end after the last round, as first determined; empty if there is a further round."""
         name = end_name(self.config, len(self.results.rounds))
-        return self.results.once(name, lambda: reason_to_end(self.config, self.results))
+        return self.results.get_or_compute(name, lambda: reason_to_end(self.config, self.results))
 
     def _time(self) -> str:
         most = self.config.max_minutes
@@ -261,7 +261,7 @@ class Rounds:
         folder.mkdir(parents=True, exist_ok=True)
         committee = Committee(students_of(before, config.committee))
         with self.results.stage(f"round {number}: dynamics"):
-            median = self.results.once(
+            median = self.results.get_or_compute(
                 f"usual {number}", lambda: committee.median_disagreement(list(FrameStore(before / VALIDATION)))
             )
             limit, shown = config.explore.limit * median, of_one(self._progress, f"round {number}: dynamics")

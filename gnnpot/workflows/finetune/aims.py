@@ -38,7 +38,7 @@ WITH_MANY_FRAMES: dict[str, dict[str, Any]] = {
 #: number of training and validation frames from which `WITH_MANY_FRAMES` applies
 MANY_FRAMES = 60
 #: learning rate of AdamW
-CAREFUL_RATE = 1e-3
+ADAMW_RATE = 1e-3
 WEIGHT_DECAY = 1e-5
 
 
@@ -82,7 +82,7 @@ def aim_options(aim: Aim, architecture: str | None, frames: int, given: Mapping[
         many = WITH_MANY_FRAMES.get(architecture or "", {}) if frames >= MANY_FRAMES else {}
         return options | many | {"optimizer": optimizer | many.get("optimizer", {})}
     return {
-        "optimizer": {"lr": CAREFUL_RATE, "weight_decay": WEIGHT_DECAY},
+        "optimizer": {"lr": ADAMW_RATE, "weight_decay": WEIGHT_DECAY},
         "strategy": {"kind": AllWeights.kind},
     }
 

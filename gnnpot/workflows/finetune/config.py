@@ -27,7 +27,7 @@ from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, ch
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: options by name of the strategy, for `--strategy`
-SHORT: dict[str, dict[str, Any]] = {
+STRATEGIES: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
     "frozen": {"strategy": {"kind": "frozen"}},
@@ -144,13 +144,13 @@ def read_finetune_config(
         ConfigError: A name or an option is not known, or aim and strategy contradict each other.
         DataError: The frames can't be read.
     """
-    if short is not None and short not in SHORT:
-        raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
+    if short is not None and short not in STRATEGIES:
+        raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, STRATEGIES)}")
     given: Any = {} if path is None else read_yaml(path)
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of options; see gnnpot finetune --help")
     if short is not None:
-        given = _merged(given, SHORT[short])
+        given = _merged(given, STRATEGIES[short])
     given = _merged(given, {"start": start, "run": str(run), "data": {"train": [str(p) for p in train]}})
     apply_overrides(given, overrides)
     where = str(path or "options")
@@ -164,7 +164,7 @@ def read_finetune_config(
     strategy = given.get("strategy")
     # options of the default strategy, such as its decay, do not select another strategy
     if aim == "general" and not (isinstance(strategy, Mapping) and strategy.get("kind")):
-        defaults = _merged(defaults, SHORT["replay"])
+        defaults = _merged(defaults, STRATEGIES["replay"])
     return from_mapping(FineTuneConfig, _merged(defaults, given), where=where)
 
 
@@ -225,9 +225,9 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
     }  # fmt: skip
 
 
-def with_short(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
+def with_strategy(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
     """Configuration with another strategy and folder; options of a strategy of the same kind are kept."""
-    options = from_mapping(_Short, SHORT[short], where=short)
+    options = from_mapping(_StrategyOptions, STRATEGIES[short], where=short)
     replay = config.replay if config.replay.share and options.replay.share else None
     return replace(
         config,
@@ -238,7 +238,7 @@ def with_short(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
 
 
 @dataclass(frozen=True)
-class _Short:
+class _StrategyOptions:
     strategy: Strategy
     replay: ReplayConfig = field(default_factory=ReplayConfig)
 

@@ -34,9 +34,9 @@ CRYSTALS = ("fcc", "bcc", "hcp", "diamond")
 #: volumes relative to the experimental one
 VOLUMES = np.linspace(0.84, 1.16, 13)
 #: relative changes above which a value is marked; errors of starting models are 1 to 3 % and 10 to 40 %, respectively
-FORGOTTEN = {"volume": 0.03, "bulk_modulus": 0.2}
+MAX_RELATIVE_CHANGE = {"volume": 0.03, "bulk_modulus": 0.2}
 #: eV; a dimer is marked if a hole in its curve is deeper by more than this
-HOLE = 0.05
+MAX_HOLE_INCREASE = 0.05
 #: distances relative to the sum of the covalent radii
 DISTANCES = np.linspace(0.7, 2.0, 27)
 
@@ -153,17 +153,17 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for element, row in metrics["dimers"].items():
         # cards of version 0.1 have no holes
         deeper = row.get("hole_finetuned", 0.0) - row.get("hole_start", 0.0)
-        mark = f"WORSE, a hole {deeper:.2g} eV deeper" if deeper > HOLE else ""
+        mark = f"WORSE, a hole {deeper:.2g} eV deeper" if deeper > MAX_HOLE_INCREASE else ""
         rows.append((f"{element} dimer: curve moved by", "eV", "0", _number(row["curve_change"]), mark))
     return rows
 
 
 def _moved(start: float | None, tuned: float | None, key: str) -> str:
-    """Relative change of a crystal's volume or bulk modulus; marked if it exceeds `FORGOTTEN`."""
+    """Relative change of a crystal's volume or bulk modulus; marked if it exceeds `MAX_RELATIVE_CHANGE`."""
     if start is None or tuned is None:
         return "WORSE, no minimum" if start is not None else ""
     change = tuned / start - 1
-    return f"{'WORSE, ' if abs(change) > FORGOTTEN[key] else ''}{100 * change:+.1f} %"
+    return f"{'WORSE, ' if abs(change) > MAX_RELATIVE_CHANGE[key] else ''}{100 * change:+.1f} %"
 
 
 def _pair(start: float, tuned: float | None, factor: float) -> tuple[str, str, str]:

@@ -308,9 +308,9 @@ def test_only_the_head_moves(config, start):
 
 
 def from_short(kind):
-    from gnnpot.workflows.finetune.config import SHORT, FineTuneConfig
+    from gnnpot.workflows.finetune.config import STRATEGIES, FineTuneConfig
 
-    options = {"start": "x", "run": "y", "data": {"train": "z"}, **SHORT[kind]}
+    options = {"start": "x", "run": "y", "data": {"train": "z"}, **STRATEGIES[kind]}
     return from_mapping(FineTuneConfig, options).strategy
 
 
