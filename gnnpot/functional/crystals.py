@@ -17,7 +17,7 @@ LATTICE_CONSTANTS = {
     "Si": 5.43, "AlP": 5.46, "AlAs": 5.66, "AlSb": 6.14, "GaP": 5.45, "GaAs": 5.65, "GaSb": 6.10,
     "InP": 5.87, "InAs": 6.06, "InSb": 6.48,
 }  # fmt: skip
-TEN = tuple(LATTICE_CONSTANTS)
+SEMICONDUCTORS = tuple(LATTICE_CONSTANTS)
 
 
 def zincblende(name: str, scale: float = 1.0) -> Atoms:
@@ -154,7 +154,9 @@ def random_cell(elements: Sequence[str], seed: int) -> Atoms:
     """
     random = np.random.default_rng([4, seed])
     symbols = [elements[number % len(elements)] for number in range(4)]
-    name = next(name for name in TEN if sorted(set(zincblende(name).get_chemical_symbols())) == sorted(set(elements)))
+    name = next(
+        name for name in SEMICONDUCTORS if sorted(set(zincblende(name).get_chemical_symbols())) == sorted(set(elements))
+    )
     constant = LATTICE_CONSTANTS[name]
     volume, least = 0.5 * constant**3 * random.uniform(0.75, 1.1), 0.85 * constant * 3**0.5 / 4
     while True:

@@ -74,11 +74,11 @@ def pauli_sum(blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: 
 class _PauliSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> Tensor:
-        sweep = _Sweep(blocks, space, x[0], eta[0], tau[0])
-        total = sweep.forward(any(ctx.needs_input_grad))
+        evaluation = _Evaluation(blocks, space, x[0], eta[0], tau[0])
+        total = evaluation.forward(any(ctx.needs_input_grad))
         if any(ctx.needs_input_grad):
-            sweep.backward()
-            ctx.save_for_backward(sweep.slope_x[None], sweep.slope_eta[None], sweep.slope_tau[None])
+            evaluation.backward()
+            ctx.save_for_backward(evaluation.slope_x[None], evaluation.slope_eta[None], evaluation.slope_tau[None])
         return total.reshape(1)
 
     @staticmethod
@@ -87,7 +87,7 @@ class _PauliSum(torch.autograd.Function):
         return (None, None, *(slope * saved for saved in ctx.saved_tensors))
 
 
-class _Sweep:
+class _Evaluation:
     """Evaluation of the sum; `slope_x`, `slope_eta`, ... are its derivatives."""
 
     def __init__(self, blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> None:

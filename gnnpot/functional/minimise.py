@@ -85,10 +85,10 @@ def minimise(
                 break
             history.clear()
             continue
-        change, bend = new.phi - point.phi, new.gradient - point.gradient
-        curvature = _product(space, change, bend)
+        change, gradient_change = new.phi - point.phi, new.gradient - point.gradient
+        curvature = _product(space, change, gradient_change)
         if curvature > 1e-12 * _product(space, change, change):
-            history = [*history, (change, bend, curvature)][-HISTORY:]
+            history = [*history, (change, gradient_change, curvature)][-HISTORY:]
         point, step = new, step + 1
     return MinimisedDensity(point.phi**2, point.parts, point.level, step, fall, converged)
 
@@ -116,17 +116,17 @@ def _direction(
     """Search direction -H g of L-BFGS (two-loop recursion), tangential to the sphere."""
     scale = 1.0
     if history:
-        bend = history[-1][1]
-        smooth = space.convolve(bend[:, None], preconditioner[:, None])[:, 0]
-        scale = history[-1][2] / _product(space, bend, smooth)
+        gradient_change = history[-1][1]
+        smooth = space.convolve(gradient_change[:, None], preconditioner[:, None])[:, 0]
+        scale = history[-1][2] / _product(space, gradient_change, smooth)
     vector, factors = point.gradient.clone(), []
-    for change, bend, curvature in reversed(history):
+    for change, gradient_change, curvature in reversed(history):
         factor = _product(space, change, vector) / curvature
         factors.append(factor)
-        vector -= factor * bend
+        vector -= factor * gradient_change
     vector = scale * space.convolve(vector[:, None], preconditioner[:, None])[:, 0]
-    for (change, bend, curvature), factor in zip(history, reversed(factors), strict=True):
-        vector += (factor - _product(space, bend, vector) / curvature) * change
+    for (change, gradient_change, curvature), factor in zip(history, reversed(factors), strict=True):
+        vector += (factor - _product(space, gradient_change, vector) / curvature) * change
     vector -= point.phi * (_product(space, point.phi, vector) / electrons)
     return -vector
 
@@ -148,8 +148,12 @@ def _line_search(
         if abs(change) < noise and _product(energy.space, new.gradient, direction) <= 0.9 * abs(slope):
             return new
         # minimum of the parabola given by the energy, its slope, and the new energy
-        bend = change - length * slope
-        shorter = -0.5 * slope * length**2 / bend if bend == bend and bend > 0 else 0.0
+        quadratic_term = change - length * slope
+        shorter = (
+            -0.5 * slope * length**2 / quadratic_term
+            if quadratic_term == quadratic_term and quadratic_term > 0
+            else 0.0
+        )
         length = min(max(shorter, 0.1 * length), 0.5 * length)
     return None
 

@@ -41,7 +41,7 @@ class DataConfig:
     """Options of the training samples."""
 
     #: crystals, of the ten semiconductors
-    crystals: tuple[str, ...] = crystals.TEN
+    crystals: tuple[str, ...] = crystals.SEMICONDUCTORS
     #: scales of the lattice constant
     scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
     #: sizes of tetragonal and trigonal strains, whose sign alternates between crystals
@@ -61,9 +61,11 @@ class DataConfig:
 
 def plan(config: DataConfig) -> list[Task]:
     """Return all tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
-    unknown = [name for name in config.crystals if name not in crystals.TEN]
+    unknown = [name for name in config.crystals if name not in crystals.SEMICONDUCTORS]
     if unknown:
-        raise DataError(f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.TEN)}")
+        raise DataError(
+            f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.SEMICONDUCTORS)}"
+        )
     tasks = []
     for name in config.crystals:
         for scale in config.scales:

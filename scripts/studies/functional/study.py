@@ -86,7 +86,7 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
         samples = [read_sample(runs / "data" / f"{task.name}.npz") for task in tasks()]
         for seed in SEEDS if stage == "train" else ():
             fit(samples, seed, STEPS, runs / f"seed-{seed}")
-        for name in crystals.TEN if stage == "leave-one-out" else ():
+        for name in crystals.SEMICONDUCTORS if stage == "leave-one-out" else ():
             fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
     elif stage == "validation":
         measure.measure_validation(runs, RESULTS / "validation.json")
