@@ -124,11 +124,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
     for index in reader.remaining_of("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
         reader.take(index)
-        named = [
-            i
-            for i in reader.remaining_of("MAT")
-            if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
-        ]
+        named = _made_of(reader, roles.alloy)
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
     if roles.alloy is None and reader.remaining_of("ALLOY"):
         _solid_solution(reader)
@@ -138,12 +134,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
         if len(given) > 2 and abs(sum(given.values()) - 1) < 0.02:
             roles.alloy = given
             reader.take([i for m in shares for i in m["all"]])
-            same = [
-                i
-                for i in reader.remaining_of("MAT")
-                if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(given)
-            ]
-            reader.take(same)
+            reader.take(_made_of(reader, given))
         for match in reader.find("p:PCT OF? y:MAT"):
             share, guest = reader.value(match["p"]), formula(reader, match["y"])
             pairs = [
@@ -211,6 +202,13 @@ def _solid_solution(reader: SentenceReader) -> None:
         reader.set_value(match["x"], "".join(f"{s}{counts[s]:.6g}" for s in sorted(counts)))
         reader.take(match["all"][1:])
         return
+
+
+def _made_of(reader: SentenceReader, elements: dict[str, float]) -> list[int]:
+    """Indices of the remaining substances that have no other elements than these."""
+    return [
+        i for i in reader.remaining_of("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(elements)
+    ]
 
 
 def _take_repeated_elements(reader: SentenceReader) -> None:
