@@ -21,14 +21,14 @@ from gnnpot.builder.execution import BuildResult, execute, summary
 from gnnpot.builder.explanation import explain
 from gnnpot.builder.recipe import Recipe
 from gnnpot.errors import BuilderError
-from gnnpot.hub.shipped import WORDS
+from gnnpot.hub.shipped import ALIASES
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 FORMATS = (".extxyz", ".cif", ".vasp")
 #: default potential of the tools; the fast one, because assistants wait for the answer
-MODEL = WORDS["fast"]
+MODEL = ALIASES["fast"]
 #: steps between two checks of the time limit
 CHUNK = 20
 

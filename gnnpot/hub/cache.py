@@ -2,7 +2,7 @@
 
 Example::
 
-    with locked("7net-0"):                    # one process at a time
+    with cache_lock("7net-0"):                    # one process at a time
         store(data, source_path("7net-0", "checkpoint.pth"))
 """
 
@@ -49,14 +49,14 @@ def has_sha256(path: Path, sha256: str) -> bool:
 
 def store(data: bytes, path: Path) -> None:
     """Write a file to the cache, atomically. Raises `CheckpointError` if it can't be written."""
-    with writing():
+    with cache_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced_file(path) as file:
             file.write(data)
 
 
 @contextlib.contextmanager
-def writing() -> Iterator[None]:
+def cache_errors() -> Iterator[None]:
     """Convert `OSError` to a `CheckpointError` with advice for the user."""
     try:
         yield
@@ -68,7 +68,7 @@ def writing() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(what: str) -> Iterator[None]:
+def cache_lock(what: str) -> Iterator[None]:
     """Lock a part of the cache; other processes wait. The lock of a process that dies is released.
 
     Raises `CheckpointError` if the cache can't be written.
@@ -76,7 +76,7 @@ def locked(what: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(cache_folder() / "locks" / f"{what}.lock")
-    with writing():
+    with cache_errors():
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)

@@ -21,7 +21,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub.cache import checkpoint_folder
 from gnnpot.hub.card import CARD, functional_name, read_card
 from gnnpot.hub.registry import Published, is_known, published
-from gnnpot.hub.shipped import DEFAULT, WORDS, shipped
+from gnnpot.hub.shipped import ALIASES, DEFAULT, shipped
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def _of_entry(entry: Published, fidelity: str | None, measured: Mapping[str, Mea
 
 
 def _words(name: str) -> tuple[str, ...]:
-    return tuple(word for word, meant in WORDS.items() if meant == name)
+    return tuple(word for word, meant in ALIASES.items() if meant == name)
 
 
 def _short(text: str, end: str) -> str:

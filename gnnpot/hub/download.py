@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gnnpot.errors import DownloadError
-from gnnpot.hub.cache import writing
+from gnnpot.hub.cache import cache_errors
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _continue(url: str, partial: Path, size: int, report: Callable[[int], None])
     done = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 - a URL of the registry, or of a mirror set by the user
     response = _open(request)
-    with response, writing(), _open_to_extend(partial) as file:
+    with response, cache_errors(), _open_to_extend(partial) as file:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
         # a server without support for ranges sends the whole file
         done = done if resumed else 0

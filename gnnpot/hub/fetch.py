@@ -33,7 +33,7 @@ def _fetch(entry: Published, source: PublishedFile, report: Report) -> Path:
     if cache.has_sha256(path, source.sha256):
         return path
     # the lock is shared by all potentials of a wheel, whose files are extracted together
-    with cache.locked(source.wheel.requirement if source.wheel else f"{entry.name}-{source.file}"):
+    with cache.cache_lock(source.wheel.requirement if source.wheel else f"{entry.name}-{source.file}"):
         if not cache.has_sha256(path, source.sha256):
             mirror = os.environ.get("GNNPOT_MIRROR", "").rstrip("/")
             if mirror.startswith(("http://", "https://")):
@@ -69,7 +69,7 @@ def _from_url(url: str, source: PublishedFile, path: Path, report: Report) -> No
     if not cache.has_sha256(partial, source.sha256):
         partial.unlink()
         raise _wrong(url, source)
-    with cache.writing():
+    with cache.cache_errors():
         os.replace(partial, path)
 
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gnnpot.errors import CheckpointError
-from gnnpot.hub.cache import checkpoint_folder, locked
+from gnnpot.hub.cache import cache_lock, checkpoint_folder
 from gnnpot.hub.checkpoint import save_checkpoint
 from gnnpot.hub.download import Report
 from gnnpot.hub.fetch import fetch
 from gnnpot.hub.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
 from gnnpot.hub.registry import Published, is_known, matgl_folders, reference_structures, resolve
-from gnnpot.hub.shipped import DEFAULT, WORDS, name_of, shipped
+from gnnpot.hub.shipped import ALIASES, DEFAULT, resolve_alias, shipped
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def import_published(name: str, report: Report | None = None, *, overwrite: bool
     folder = checkpoint_folder(full_name)
     if folder.exists() and not overwrite:
         return folder
-    with locked(full_name):
+    with cache_lock(full_name):
         # another process may have imported it while this one was waiting
         if overwrite or not folder.exists():
             _import(entry, fidelity, folder, report)
@@ -61,7 +61,7 @@ def full_name_of(name: str) -> str:
 
     Raises `CheckpointError`, which suggests a similar name, if it is unknown.
     """
-    name = name_of(name)
+    name = resolve_alias(name)
     if name in shipped():
         return name
     entry, fidelity = resolve(name)
@@ -92,10 +92,10 @@ def import_folder(
         raise CheckpointError(f"{folder}: needs a name by which to open it; give one with --name")
     if not _NAME.fullmatch(name):
         raise CheckpointError(f"--name {name}: is no name; use letters, digits, '.', '_', '+' and '-'")
-    if name != published and (is_known(name) or name == DEFAULT or name in shipped() or name in WORDS):
+    if name != published and (is_known(name) or name == DEFAULT or name in shipped() or name in ALIASES):
         raise CheckpointError(f"--name {name}: is the name of another potential; choose another")
     target = checkpoint_folder(name)
-    with locked(name):
+    with cache_lock(name):
         if target.exists() and not overwrite:
             raise CheckpointError(f"{name}: is in the cache already ({target}); add --force to replace it")
         potential, card = convert_folder(folder, name, trained_with)

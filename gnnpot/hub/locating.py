@@ -18,7 +18,7 @@ from gnnpot.hub.cache import checkpoint_folder
 from gnnpot.hub.card import CARD, Card, read_card
 from gnnpot.hub.hugging_face import PREFIX, hub_folder
 from gnnpot.hub.registry import is_known, resolve
-from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
+from gnnpot.hub.shipped import DEFAULT, default_folder, resolve_alias, shipped
 
 if TYPE_CHECKING:
     from gnnpot.hub.download import Report
@@ -53,7 +53,7 @@ def locate(name_or_path: Path | str | None = None, report: "Report | None" = Non
     for folder in (path, path / RUN_MODEL):
         if (folder / CARD).is_file() or (folder / _N2P2).is_file():
             return folder
-    name = name_of(name)
+    name = resolve_alias(name)
     if name == DEFAULT:
         return default_folder()
     if name in shipped():

@@ -56,7 +56,7 @@ class Origin:
     """The potential from which another one was derived."""
 
     name: str
-    how: str  #: "fine-tuned from" or "distilled from"
+    relation: str  #: "fine-tuned from" or "distilled from"
     licence: str
     functional: str
     energy_reference: str
@@ -137,7 +137,7 @@ def _licence(folder: Path, card: Card, given: str, origin: Origin | None, permis
     chosen = licence_of(text)
     if origin is None or permission:
         return chosen
-    made = f"{folder}: is {origin.how} {origin.name}"
+    made = f"{folder}: is {origin.relation} {origin.name}"
     ask = "; ask its owners, and quote their answer with --permission"
     if not origin.licence:
         raise CheckpointError(f"{made}, whose licence is not in the card{ask}")
@@ -192,7 +192,7 @@ def _readme(potential: Potential, card: Card, licence: Licence | None, origin: O
     ]
     if origin is not None:
         facts += [
-            (origin.how, origin.name),
+            (origin.relation, origin.name),
             (f"functional of {origin.name}", functional_name(origin.functional)),
             (f"energies of {origin.name}", functional_name(origin.energy_reference)),
             (f"licence of {origin.name}", f"{origin.licence}{'; ' + permission if permission else ''}"),

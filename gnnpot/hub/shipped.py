@@ -1,7 +1,7 @@
 """Checkpoints included in gnnpot, the default potential, and aliases of names.
 
     DEFAULT                        # "nequix-oam-1-pft", opened by `gnnpot.load()`
-    name_of("fast")                # "gnnpot-1"; other names are unchanged
+    resolve_alias("fast")                # "gnnpot-1"; other names are unchanged
     shipped()                      # {"nequix-oam-1-pft": Path("…/nequix-oam-1-pft"), ...}, the default first
 
 See `docs/accuracy/choice.md` for the measurements on which the choice is based. The meaning of a name never changes.
@@ -18,7 +18,7 @@ from gnnpot.errors import CheckpointError
 #: name of the default potential
 DEFAULT = "nequix-oam-1-pft"
 #: aliases for --model and `gnnpot.load`: the fastest included potential, the most accurate published potential
-WORDS = {"fast": "gnnpot-1", "accurate": "nequix-oam-1-pft"}
+ALIASES = {"fast": "gnnpot-1", "accurate": "nequix-oam-1-pft"}
 
 _PACKAGE = Path(__file__).parents[1]
 #: folders in a wheel and in a checkout; the first existing one is used
@@ -27,9 +27,9 @@ FOLDERS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 _CARD = "card.json"
 
 
-def name_of(word: str) -> str:
-    """Return the name for an alias in `WORDS`; other names are returned unchanged."""
-    return WORDS.get(word, word)
+def resolve_alias(word: str) -> str:
+    """Return the name for an alias in `ALIASES`; other names are returned unchanged."""
+    return ALIASES.get(word, word)
 
 
 def shipped() -> dict[str, Path]:

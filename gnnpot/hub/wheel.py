@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 from gnnpot.errors import CheckpointError, DownloadError
-from gnnpot.hub.cache import writing
+from gnnpot.hub.cache import cache_errors
 from gnnpot.hub.download import Report
 from gnnpot.hub.registry import Wheel
 
@@ -30,7 +30,7 @@ _INTERVAL = 0.2
 def download_wheel(wheel: Wheel, folder: Path, report: Report) -> Path:
     """Download a wheel to `folder`; return its path. Raises `DownloadError`, with the reason of pip, if that fails."""
     temporary = folder / "pip"
-    with writing():
+    with cache_errors():
         temporary.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--implementation", "cp",

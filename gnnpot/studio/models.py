@@ -8,7 +8,7 @@ import yaml
 
 from gnnpot.builder.recipe import Recipe
 from gnnpot.hub.catalogue import list_models
-from gnnpot.hub.shipped import name_of
+from gnnpot.hub.shipped import resolve_alias
 from gnnpot.studio.config import StudioConfig
 from gnnpot.studio.options import NEED_CELL, OPTIONS
 
@@ -24,7 +24,7 @@ def page_data(config: StudioConfig) -> dict[str, Any]:
     text = resources.files("gnnpot.studio").joinpath("gallery.yaml").read_text(encoding="utf-8")
     return {
         "models": _models(config),
-        "default": config.models[0].name if config.models else name_of("fast"),
+        "default": config.models[0].name if config.models else resolve_alias("fast"),
         "gallery": yaml.safe_load(text),
         "elements": _elements(),
         "recipe": Recipe.model_json_schema(),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gnnpot.cli import app
 from gnnpot.hub.card import functional_name
 from gnnpot.hub.catalogue import FrameErrors, imported, list_models, measured_of
-from gnnpot.hub.shipped import DEFAULT, WORDS
+from gnnpot.hub.shipped import ALIASES, DEFAULT
 
 ROOT = Path(__file__).parents[2]
 TABLE = json.loads((ROOT / "docs/accuracy/suites/table.json").read_text(encoding="utf-8"))
@@ -61,11 +61,11 @@ def test_one_spelling_of_each_functional():
 def test_the_default_and_the_words_are_marked():
     models = {model.name: model for model in list_models()}
     assert [name for name, model in models.items() if model.default] == [DEFAULT]
-    assert {word: name for name, model in models.items() for word in model.words} == WORDS
+    assert {word: name for name, model in models.items() for word in model.words} == ALIASES
     rows = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
     assert next(row for row in rows if row["default"])["name"] == DEFAULT
     shown = CliRunner().invoke(app, ["models"]).stdout.splitlines()
-    for name in (DEFAULT, *WORDS.values()):
+    for name in (DEFAULT, *ALIASES.values()):
         line = next(k for k, line in enumerate(shown) if line.startswith(f"{name} "))
         marks = shown[line + 1].split("  ")[1].split(", ")
         assert set(marks) == {*(["default"] if name == DEFAULT else []), *models[name].words}

@@ -18,7 +18,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub import opening
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.registry import reference_structures
-from gnnpot.hub.shipped import DEFAULT, WORDS, shipped
+from gnnpot.hub.shipped import ALIASES, DEFAULT, shipped
 from tests.hub.conftest import convert
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +161,7 @@ def test_a_wheel_holds_it(wheel, tmp_path):
 
 def test_what_comes_with_gnnpot_needs_no_import(folder, monkeypatch):
     """Also where it has no published files; a word is the name that it stands for."""
-    monkeypatch.setitem(WORDS, "fast", "another")
+    monkeypatch.setitem(ALIASES, "fast", "another")
     for given, name in (("another", "another"), ("fast", "another"), (DEFAULT, DEFAULT)):
         for options in ([], ["--force"]):
             result = CliRunner().invoke(app, ["import", given, "--json", *options])

@@ -24,7 +24,7 @@ from gnnpot.errors import CheckpointError, ConfigError, suggest
 from gnnpot.hub.card import read_card
 from gnnpot.hub.locating import RUN_MODEL
 from gnnpot.hub.registry import is_known, resolve
-from gnnpot.hub.shipped import name_of, shipped
+from gnnpot.hub.shipped import resolve_alias, shipped
 from gnnpot.workflows.finetune.strategies import AllWeights
 
 Aim = Literal["this-system", "general"]
@@ -89,13 +89,13 @@ def aim_options(aim: Aim, architecture: str | None, frames: int, given: Mapping[
 
 def architecture_of(start: str) -> str | None:
     """Architecture of a potential, from its card or its registered family; `None` if neither exists."""
-    for folder in (Path(start), Path(start) / RUN_MODEL, shipped().get(name_of(start))):
+    for folder in (Path(start), Path(start) / RUN_MODEL, shipped().get(resolve_alias(start))):
         if folder is not None:
             try:
                 return read_card(folder)["model"]["architecture"]
             except (CheckpointError, KeyError):
                 continue
-    return resolve(name_of(start))[0].family if is_known(name_of(start)) else None
+    return resolve(resolve_alias(start))[0].family if is_known(resolve_alias(start)) else None
 
 
 def _options(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from ase.build import bulk
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.hub.opening import open_potential
-from gnnpot.hub.shipped import name_of
+from gnnpot.hub.shipped import resolve_alias
 from gnnpot.properties import thermal_conductivity
 from gnnpot.properties.thermal_conductivity import ThermalConductivityConfig
 
@@ -26,7 +26,7 @@ REFERENCE = 107.7
 
 def main(path: Path, models: list[str]) -> None:
     found = json.loads(path.read_text()) if path.exists() else {"dft_PBEsol_300K_W_mK": REFERENCE, "models": {}}
-    for model in map(name_of, models):
+    for model in map(resolve_alias, models):
         if model in found["models"]:
             continue
         result = thermal_conductivity.calc(
