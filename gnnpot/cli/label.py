@@ -70,7 +70,7 @@ def label_command(
         from gnnpot.config import to_mapping
         from gnnpot.data import read_structures
         from gnnpot.runs.guard import check_not_input
-        from gnnpot.runs.progress import of_one
+        from gnnpot.runs.progress import progress_of
         from gnnpot.sampling import label, read_label_config
 
         check_not_input({"output": output}, structures)
@@ -85,7 +85,7 @@ def label_command(
                 processes=opened,
                 fresh=fresh,
                 overwrite=overwrite,
-                progress=of_one(bars, "labelling"),
+                progress=progress_of(bars, "labelling"),
             )
     show(as_json, to_mapping(store.manifest), lambda: _table(store))
 

@@ -151,12 +151,10 @@ def _source(
     opened = TrajectoryTable.open(uri, version)
     if not ids:
         return DeltaSource(opened)
-    from gnnpot.data.mp.rest import TaskInterface, ask_about_tasks
+    from gnnpot.data.mp.rest import TaskInterface, query_tasks
 
     with _bar("asking") as show:
-        tasks = ask_about_tasks(
-            opened, curation, TaskInterface(key, endpoint, magmoms), unfinished_folder(output), show
-        )
+        tasks = query_tasks(opened, curation, TaskInterface(key, endpoint, magmoms), unfinished_folder(output), show)
     return DeltaSource(opened, tasks)
 
 

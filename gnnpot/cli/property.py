@@ -211,7 +211,7 @@ def _earlier(file: Path, picture: Path, identity: dict[str, Any], fresh: bool) -
         raise ConfigError(f"{file}: is no result of gnnpot property; name another folder with --output")
     if fresh:
         return None
-    require_same({name: content.get(name) for name in identity}, identity, where=file.parent, what="a property")
+    require_same({name: content.get(name) for name in identity}, identity, where=file.parent, kind="a property")
     return content
 
 

@@ -254,11 +254,11 @@ def _md_config(given: dict[str, Any]) -> "MDConfig":
 
 
 def _structure(path: Path, index: int, fix: str | None) -> "Atoms":
-    from gnnpot.engines.constraints import hold
+    from gnnpot.engines.constraints import fix_atoms
 
     atoms = read_structure(path, index)
     if fix:
-        hold(atoms, fix)
+        fix_atoms(atoms, fix)
     return atoms
 
 

@@ -177,7 +177,7 @@ class StoreBuilder:
             with disk_errors(self.folder):
                 self._save(None, {})
             return
-        require_same(identity, self.identity, where=self.unfinished, what="a store")
+        require_same(identity, self.identity, where=self.unfinished, kind="a store")
 
     def _write(self, at_least: int) -> ShardWriter | None:
         """Write complete row groups of the pending tables, or all rows if `at_least` is 1; return the shard's writer.

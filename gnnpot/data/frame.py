@@ -202,7 +202,7 @@ class Frame:
         """Return a copy with these labels and no others; it is checked again."""
         return replace(self, **fields_of(labels))
 
-    def with_(self, **changes: Any) -> "Frame":
+    def replace(self, **changes: Any) -> "Frame":
         """Return a copy with some fields replaced; it is checked again."""
         return replace(self, **changes)
 

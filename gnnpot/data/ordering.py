@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from gnnpot.data.structure_files import check_readable, check_whole
+from gnnpot.data.structure_files import check_full_occupancy, check_readable
 from gnnpot.errors import DataError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def order_structure(path: Path | str, cells: tuple[int, int, int] | None = None)
     structure.add_oxidation_state_by_element({str(e): charges.get(str(e), 0.0) for e in structure.composition.elements})
     structure.make_supercell(chosen)
     atoms = _lowest(structure, path)
-    check_whole(atoms, str(path))
+    check_full_occupancy(atoms, str(path))
     return Ordered(atoms, chosen, charges, tuple(_words(kinds, int(np.prod(chosen)))))
 
 

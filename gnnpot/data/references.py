@@ -112,7 +112,7 @@ class ElementReferences:
             source: Description of the data.
         """
         block = (np.asarray(counts, dtype=float), np.asarray(energies, dtype=float), weights)
-        solution = cls._solve(_triangle([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
+        solution = cls._solve(_reduce([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
         return solution._warned()
 
     @classmethod
@@ -132,30 +132,30 @@ class ElementReferences:
         aside = int(data.known.sum() - used.sum())
         if aside:
             log.warning("element references: %d free atoms were set aside; other frames have their elements", aside)
-        fit = cls._solve(data.triangle(used), elements, ridge, source)
-        outliers = data.outliers(used, lambda weights: cls._solve(data.triangle(weights), elements, ridge, source))
+        fit = cls._solve(data.reduced(used), elements, ridge, source)
+        outliers = data.outliers(used, lambda weights: cls._solve(data.reduced(weights), elements, ridge, source))
         if outliers.any():
             log.warning(
                 "element references: %d of %d frames were set aside, more than %g eV per atom from the fit of the "
                 "others (the first is number %d); check their energies and units",
                 outliers.sum(), used.sum(), LEAST_OUTLIER, np.flatnonzero(outliers)[0],
             )  # fmt: skip
-            fit = cls._solve(data.triangle(used & ~outliers), elements, ridge, source)
+            fit = cls._solve(data.reduced(used & ~outliers), elements, ridge, source)
         return fit
 
     @classmethod
-    def _solve(cls, triangle: "_Triangle", elements: np.ndarray, ridge: float, source: str) -> "ElementReferences":
-        if triangle.frames == 0:
+    def _solve(cls, problem: "_ReducedProblem", elements: np.ndarray, ridge: float, source: str) -> "ElementReferences":
+        if problem.frames == 0:
             raise DataError("no frame has an energy, so element references can't be fitted; check the energy's key")
-        present = np.flatnonzero(np.abs(triangle.matrix).max(axis=0) > 0)
+        present = np.flatnonzero(np.abs(problem.matrix).max(axis=0) > 0)
         present = present[np.argsort(elements[present])]
-        elements, matrix = elements[present], triangle.matrix[:, present]
+        elements, matrix = elements[present], problem.matrix[:, present]
         left, singular, right = np.linalg.svd(matrix, full_matrices=False)
         keep = singular > RANK_TOLERANCE * singular.max()
-        damped = singular[keep] / (singular[keep] ** 2 + ridge * triangle.weight)
-        solution = right[keep].T @ (damped * (left[:, keep].T @ triangle.target))
-        freedom = triangle.frames - int(keep.sum())
-        misfit = float(np.sum((triangle.target - matrix @ solution) ** 2)) + triangle.misfit
+        damped = singular[keep] / (singular[keep] ** 2 + ridge * problem.weight)
+        solution = right[keep].T @ (damped * (left[:, keep].T @ problem.target))
+        freedom = problem.frames - int(keep.sum())
+        misfit = float(np.sum((problem.target - matrix @ solution) ** 2)) + problem.misfit
         variance = misfit / freedom if freedom > 0 else np.nan
         uncertainties = np.sqrt(variance * np.sum((right[keep].T * damped) ** 2, axis=1))
         undetermined = _undetermined(matrix, elements)
@@ -261,7 +261,7 @@ class _Written:
 
 
 @dataclass(frozen=True)
-class _Triangle:
+class _ReducedProblem:
     """A least-squares problem of any number of frames, reduced to at most E rows by QR decomposition."""
 
     matrix: np.ndarray  #: [<=E, E]
@@ -297,13 +297,13 @@ class _Data:
         covered = np.asarray(self.counts[chosen].sum(axis=0)) > 0
         return chosen | (used & (self.counts[:, ~covered].sum(axis=1) > 0))
 
-    def triangle(self, weights: np.ndarray) -> "_Triangle":
+    def reduced(self, weights: np.ndarray) -> "_ReducedProblem":
         """Return the least-squares problem of the frames with these weights (or booleans); weights 0 are skipped."""
         weights = np.asarray(weights, dtype=float)
         frames = np.flatnonzero(weights)
         parts = [frames[k : k + BLOCK] for k in range(0, len(frames), BLOCK)]
         blocks = ((self.counts[p].toarray(), self.energies[p], weights[p]) for p in parts)
-        return _triangle(blocks, self.counts.shape[1])
+        return _reduce(blocks, self.counts.shape[1])
 
     def outliers(self, used: np.ndarray, solve: Callable[[np.ndarray], "ElementReferences"]) -> np.ndarray:
         """Return [F] bool: frames of `used` far from a fit of least absolute deviations to `SAMPLE` of them.
@@ -334,7 +334,7 @@ class _Data:
         return np.where(unknown, np.nan, residuals)
 
 
-def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _Triangle:
+def _reduce(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _ReducedProblem:
     """Reduce the rows (w^½ n/N | w^½ E/N) by QR decomposition, block by block, to limit memory to one block."""
     rows = np.zeros((0, n_elements + 1))
     frames, total = 0, 0.0
@@ -353,7 +353,7 @@ def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
     full = len(rows) > n_elements
     misfit = float(rows[-1, -1] ** 2) if full else 0.0
     rows = rows[:n_elements]
-    return _Triangle(rows[:, :-1], rows[:, -1], misfit, frames, total)
+    return _ReducedProblem(rows[:, :-1], rows[:, -1], misfit, frames, total)
 
 
 def count_elements(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

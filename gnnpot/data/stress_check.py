@@ -38,15 +38,15 @@ MAX_STRAIN, MAX_DISPLACEMENT = 0.08, 0.3
 #: largest work of shear relative to that of the diagonal, and of forces relative to O
 MAX_SHEAR, MAX_FORCES_WORK = 0.2, 0.5
 #: least |P| relative to the magnitudes of its two terms; if the energy has a minimum between a and b, they cancel
-MAX_CANCELLATION = 0.7
+MIN_NET_FRACTION = 0.7
 #: least work of a pair, eV per atom, above the noise of calculated energies
 MIN_WORK = 2e-3
 #: least number of votes for a verdict, and the fraction of them that must agree
 MIN_VOTES, MAJORITY = 4, 0.75
 #: largest number of votes per group, of pairs tried per group, and of votes in total
 VOTES_PER_GROUP, TRIED_PER_GROUP, ENOUGH_VOTES = 12, 200, 4000
-#: a median ratio within a factor TOLERANCE of 1 (or of a unit) is a match; outside a factor BEYOND, the unit is wrong
-TOLERANCE, BEYOND = 3.0, 10.0
+#: a median ratio within a factor TOLERANCE of 1 (or of a unit) is a match; beyond WRONG_UNIT_FACTOR, the unit is wrong
+TOLERANCE, WRONG_UNIT_FACTOR = 3.0, 10.0
 #: largest number of frames per group (material and order of elements), and of atoms in total, that are held
 GROUP_FRAMES, HELD_ATOMS = 64, 1_000_000
 
@@ -176,7 +176,7 @@ def _judge(ratios: np.ndarray, materials: int) -> StressCheck:
     wrong = ["the wrong sign (positive under compression)"] if factor < 0 else []
     if off >= np.log(TOLERANCE):
         unit = next((u for u, x in _UNITS.items() if abs(np.log(abs(factor) * x)) < np.log(TOLERANCE)), None)
-        if unit is None and off < np.log(BEYOND):
+        if unit is None and off < np.log(WRONG_UNIT_FACTOR):
             return verdict("undecided", f"can't tell whether stress and energies agree: {said} say {factor:.2g} times")
         wrong.append(f"the unit {unit} instead of eV/Å³" if unit else "a wrong unit")
     problem = f"stress has {' and '.join(wrong)}: by the energies of {said} it should be {factor:.3g} times what it is"
@@ -198,7 +198,7 @@ def _votes(group: list[Frame]) -> list[float]:
     diagonal_a, diagonal_b = (np.trace(w, axis1=1, axis2=2) for w in (work_a, work_b))
     predicted = 0.5 * (diagonal_a + diagonal_b)
     shear = np.abs(0.5 * (work_a + work_b).sum(axis=(1, 2)) - predicted)
-    steady = np.abs(predicted) > MAX_CANCELLATION * 0.5 * (np.abs(diagonal_a) + np.abs(diagonal_b))
+    steady = np.abs(predicted) > MIN_NET_FRACTION * 0.5 * (np.abs(diagonal_a) + np.abs(diagonal_b))
     usable = np.flatnonzero(steady & (shear < MAX_SHEAR * np.abs(predicted)))
     votes = []
     for k in usable[np.argsort(-np.abs(predicted[usable]), kind="stable")][:TRIED_PER_GROUP]:

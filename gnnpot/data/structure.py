@@ -44,7 +44,7 @@ class FrameError(DataError):
         super().__init__(f"{where}: {problem}")
         self.where, self.reason, self.problem = where, reason, problem
 
-    def at(self, where: str) -> "FrameError":
+    def with_location(self, where: str) -> "FrameError":
         """Return the same error with another `where`."""
         return FrameError(where, self.reason, self.problem)
 

@@ -32,7 +32,7 @@ _PERIODIC = re.compile(rb"\bpbc=(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\([^)]*
 _FLAG = rb"(t|f|true|false|0|1)"
 _FLAGS = re.compile(rb"\s*%b([\s,]+%b){0,2}\s*" % (_FLAG, _FLAG))
 #: tolerance of occupancies: those within it of 1 are full; those of PDB files that are below it are ignored
-WHOLE = 1e-3
+OCCUPANCY_TOLERANCE = 1e-3
 
 
 def read_structure(path: Path | str, index: int = -1) -> Atoms:
@@ -68,7 +68,7 @@ def iterate_structures(path: Path | str, check: bool = True) -> Iterator[Atoms]:
 
 def check_computable(atoms: Atoms, where: str) -> None:
     """Raise `DataError` if ASE `atoms` have partially occupied sites or a charge, or if their structure is invalid."""
-    check_whole(atoms, where)
+    check_full_occupancy(atoms, where)
     check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
 
 
@@ -204,14 +204,14 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     if not structures:
         raise _no_such_index(path, index) if isinstance(index, int) else _no_structures(path)
     for atoms in structures:
-        check_whole(atoms, str(path))
+        check_full_occupancy(atoms, str(path))
     return structures
 
 
-def check_whole(atoms: Atoms, where: str) -> None:
+def check_full_occupancy(atoms: Atoms, where: str) -> None:
     """Raise `DataError` if ASE `atoms` have partially occupied or mixed sites, or a charge."""
     for site, elements in _occupancies(atoms):
-        if len(elements) != 1 or abs(next(iter(elements.values())) - 1) > WHOLE:
+        if len(elements) != 1 or abs(next(iter(elements.values())) - 1) > OCCUPANCY_TOLERANCE:
             words = " and ".join(f"{share:g} {element}" for element, share in elements.items())
             raise DataError(
                 f"{where}: site {site} is occupied by {words}, and gnnpot computes whole atoms only; order the "
@@ -228,6 +228,6 @@ def _occupancies(atoms: Atoms) -> list[tuple[str, Mapping[str, float]]]:
     found = [(str(site), elements) for site, elements in sites.items()] if isinstance(sites, Mapping) else []
     for k, share in enumerate(atoms.arrays.get("occupancy", ())):
         # programs without support for occupancies write 0 for all atoms
-        if share > WHOLE:
+        if share > OCCUPANCY_TOLERANCE:
             found.append((str(k), {atoms.symbols[k]: float(share)}))
     return found

@@ -2,7 +2,7 @@
 
 Example::
 
-    hold(atoms, "Pt, z<4.5")
+    fix_atoms(atoms, "Pt, z<4.5")
 """
 
 import copy
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _HEIGHT = re.compile(r"([xyz])\s*([<>])\s*(-?\d+(?:\.\d*)?)")
 
 
-def hold(atoms: Atoms, selection: str) -> int:
+def fix_atoms(atoms: Atoms, selection: str) -> int:
     """Fix the atoms of `selection`, in addition to those that are already fixed, and return the number selected.
 
     Each part of the selection is an element, an index or range of indices (from 0, end included), or a coordinate (Å)

@@ -68,7 +68,7 @@ class _MDRun:
     structure: str  #: digest of the initial structure
     averages: Averages = field(default_factory=Averages)
     step: int = 0
-    framed: bool = True  #: whether a frame has been written for this step
+    frame_written: bool = True  #: whether a frame has been written for this step
 
     def sample(self, with_pressure: bool = False) -> MDSample:
         """Sample the current step. The pressure (variable cells only) is optional, since it needs the stress."""
@@ -94,7 +94,7 @@ class _MDRun:
         return {
             "version": _VERSION,
             "step": self.step,
-            "framed": self.framed,
+            "framed": self.frame_written,
             "time": self.step * self.config.timestep,
             "rng": self.integrator.rng.bit_generator.state,
             "integrator": self.integrator.state(),
@@ -115,15 +115,15 @@ class _Outputs:
 
     def record(self, sample: MDSample) -> None:
         """Write a frame and a log line."""
-        self.run.framed = True
+        self.run.frame_written = True
         if self.frames is not None:
             self.frames.write(self.run.atoms, self.run.state())
         if self.lines is not None:
             self.lines.write(sample)
 
-    def pass_over(self) -> None:
+    def skip_frame(self) -> None:
         """Skip the frame of this step, but save the state if it is due."""
-        self.run.framed = False
+        self.run.frame_written = False
         if self.frames is not None and self.frames.state_due:
             self.frames.save_state(self.run.atoms, self.run.state())
 
@@ -177,7 +177,7 @@ def run_md(
         lines = None
         if log is not None:
             resume_from = first if begun else None
-            lines = stack.enter_context(LogFile(log, resume_from, framed=run.framed, cell=config.changes_cell))
+            lines = stack.enter_context(LogFile(log, resume_from, framed=run.frame_written, cell=config.changes_cell))
             if not begun:
                 lines.write(first)
         return _advance(run, _Outputs(run, frames, lines), progress or (lambda _: None))
@@ -205,7 +205,7 @@ def _advance(run: _MDRun, outputs: _Outputs, report: Callable[[MDSample], None])
     start, config = time.perf_counter(), run.config
     first = run.step
     reference = run.sample()
-    if not run.framed and (run.step % config.interval == 0 or run.step >= config.steps):
+    if not run.frame_written and (run.step % config.interval == 0 or run.step >= config.steps):
         # a resume with different `steps` or `interval`
         outputs.record(run.sample(with_pressure=True))
     if run.step == 0 and config.equilibration == 0:
@@ -228,7 +228,7 @@ def _advance(run: _MDRun, outputs: _Outputs, report: Callable[[MDSample], None])
         if written:
             outputs.record(sample)
         else:
-            outputs.pass_over()
+            outputs.skip_frame()
     seconds = time.perf_counter() - start
     done = run.step - first
     logger.info("molecular dynamics: %d steps in %.1f s", done, seconds)

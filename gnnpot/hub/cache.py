@@ -2,7 +2,7 @@
 
 Example::
 
-    with cache_lock("7net-0"):                    # one process at a time
+    with cache_lock("7net-0"):                # one process at a time
         store(data, source_path("7net-0", "checkpoint.pth"))
 """
 

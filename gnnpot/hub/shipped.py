@@ -1,7 +1,7 @@
 """Checkpoints included in gnnpot, the default potential, and aliases of names.
 
     DEFAULT                        # "nequix-oam-1-pft", opened by `gnnpot.load()`
-    resolve_alias("fast")                # "gnnpot-1"; other names are unchanged
+    resolve_alias("fast")          # "gnnpot-1"; other names are unchanged
     shipped()                      # {"nequix-oam-1-pft": Path("…/nequix-oam-1-pft"), ...}, the default first
 
 See `docs/accuracy/choice.md` for the measurements on which the choice is based. The meaning of a name never changes.

@@ -42,7 +42,7 @@ from gnnpot.engines.predict import energies_of
 from gnnpot.graphs import Graph
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
-from gnnpot.runs.progress import Progress, no_progress, of_one
+from gnnpot.runs.progress import Progress, no_progress, progress_of
 
 #: distances divided by the sum of the covalent radii, ascending
 RATIOS = np.linspace(0.3, 1.2, 46)
@@ -170,7 +170,7 @@ def calc(
     """
     config = config or DimersConfig()
     chosen = RATIOS if config.ratios is None else np.asarray(config.ratios, dtype=float)
-    return scan_dimers(all_pairs(set(as_atoms(atoms).symbols)), calculator, chosen, of_one(progress, "dimers"))
+    return scan_dimers(all_pairs(set(as_atoms(atoms).symbols)), calculator, chosen, progress_of(progress, "dimers"))
 
 
 def scan_dimers(

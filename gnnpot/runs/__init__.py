@@ -2,5 +2,5 @@
 
 Other subpackages use it before and while they write files. It does not depend on the contents of the files.
 
-    check_folder("runs/mine"), write_text(path, text), RunLock(folder), require_same(begun, asked, where=...)
+    check_folder("runs/mine"), write_text(path, text), RunLock(folder), require_same(initial, requested, where=...)
 """

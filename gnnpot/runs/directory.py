@@ -41,7 +41,7 @@ class RunDirectory:
     what: str  #: kind of run, for messages, such as "a training"
     config: str  #: name of the configuration file
     names: tuple[str, ...]  #: names of all other files that the run writes
-    kept: tuple[str, ...]  #: files needed to resume; a run without any of them can be replaced without loss
+    resume_files: tuple[str, ...]  #: files needed to resume; a run without any of them can be replaced without loss
     free: tuple[str, ...]  #: options that are not part of the identity of the run
 
     @contextmanager
@@ -99,7 +99,7 @@ class RunDirectory:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (self.config, *self.names, *self.kept)
+        return (self.config, *self.names, *self.resume_files)
 
     def _identify(self, config: HasRun, inputs: Iterable[Path | str]) -> None:
         run, wanted = config.run, to_mapping(config)
@@ -110,11 +110,11 @@ class RunDirectory:
             inputs_begun = record.get("inputs", {})
             # the folder and its inputs may have been moved
             different = differences(before, wanted, (*self.free, "run"), SameInputs(inputs_begun, now))
-            has_something = any(True for name in self.kept for _ in run.glob(name))
+            has_something = any(True for name in self.resume_files for _ in run.glob(name))
             if different and has_something:
                 raise other_run(run, self.what, different)
             if has_something:
-                require_inputs(inputs_begun, now, where=run, what=self.what)
+                require_inputs(inputs_begun, now, where=run, kind=self.what)
             elif different or record.get("inputs", now) != now:
                 # the previous run ended before its first step
                 self._empty(run)

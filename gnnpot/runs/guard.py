@@ -35,19 +35,19 @@ class FolderKind:
     entries: tuple[str, ...]  #: patterns of all other files
     key: str = "format"  #: key that the marker file must have
 
-    def made(self, folder: Path) -> bool:
+    def is_created_by_gnnpot(self, folder: Path) -> bool:
         """Return whether gnnpot created a folder, from its marker file or, if that is damaged, its other files."""
         try:
             content = json.loads((folder / self.marker).read_bytes())
         except OSError:
             return False
         except (ValueError, RecursionError):
-            return len(list(folder.iterdir())) > 1 and not self.strangers(folder)
+            return len(list(folder.iterdir())) > 1 and not self.foreign_files(folder)
         if not isinstance(content, dict) or self.key not in content:
             return False
         return self.format is None or content[self.key] == self.format
 
-    def strangers(self, folder: Path) -> list[str]:
+    def foreign_files(self, folder: Path) -> list[str]:
         """Return the names in a folder that do not belong to this kind."""
         known = (self.marker, *self.entries, *IGNORED)
         return sorted(p.name for p in folder.iterdir() if not any(p.match(pattern) for pattern in known))
@@ -116,11 +116,11 @@ def replaceable(path: Path, kind: FolderKind | None) -> None:
     if _is_empty(path):
         return
     what = "a folder of gnnpot" if kind is None else kind.name
-    if kind is None or not kind.made(path):
+    if kind is None or not kind.is_created_by_gnnpot(path):
         raise DataError(f"{path}: is not {what} that gnnpot made, and is not replaced; give another name")
-    if strangers := kind.strangers(path):
+    if foreign_files := kind.foreign_files(path):
         raise DataError(
-            f"{path}: contains {_listed(strangers)} beside {what}, which would be lost; move that away, or give "
+            f"{path}: contains {_listed(foreign_files)} beside {what}, which would be lost; move that away, or give "
             "another name"
         )
 
@@ -164,11 +164,11 @@ def check_report_folder(path: Path | str, names: tuple[str, ...], option: str = 
         raise DataError(f"{path}: is {_what(mode)}; give the name of a folder ({option})")
     if mode is not None:
         known = (*names, *IGNORED)
-        strangers = sorted(p.name for p in path.iterdir() if not any(p.match(pattern) for pattern in known))
+        foreign_files = sorted(p.name for p in path.iterdir() if not any(p.match(pattern) for pattern in known))
         page = path / PAGE
-        if strangers:
+        if foreign_files:
             raise DataError(
-                f"{path}: contains {_listed(strangers)}, which are no part of a report; name a folder of its own "
+                f"{path}: contains {_listed(foreign_files)}, which are no part of a report; name a folder of its own "
                 f"({option})"
             )
         if page.is_file() and GENERATOR not in page.read_bytes()[:4000]:

@@ -2,7 +2,7 @@
 
     record = fingerprints(["frames.extxyz", "runs/start/model"])     # when the run starts
     changed = changed_inputs(record, fingerprints(paths, record))    # when it is resumed
-    require_same(begun, asked, where=folder, what="a training")
+    require_same(initial, requested, where=folder, kind="a training")
 
 Options that limit time and steps are not part of the identity, so that a run can be extended; each kind of run defines
 which options these are. An input is compared by size and modification time, and by its SHA-256 if these differ. A
@@ -73,76 +73,76 @@ def fingerprints(paths: Iterable[Path | str], known: Mapping[str, Any] | None = 
     return found
 
 
-def changed_inputs(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changed_inputs(initial: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the paths whose contents have changed since the start; new or missing paths are differences of options."""
-    return [path for path in now if path in begun and begun[path]["sha256"] != now[path]["sha256"]]
+    return [path for path in now if path in initial and initial[path]["sha256"] != now[path]["sha256"]]
 
 
 @dataclass(frozen=True)
 class SameInputs:
     """Comparison of paths by the contents of the inputs, at the start of a run and now."""
 
-    begun: Mapping[str, Any]  #: result of `fingerprints` when the run started
+    initial: Mapping[str, Any]  #: result of `fingerprints` when the run started
     now: Mapping[str, Any]  #: result of `fingerprints` now
 
-    def __call__(self, begun: Any, now: Any) -> bool:
+    def __call__(self, initial: Any, now: Any) -> bool:
         """Return whether two values of an option, at the start and now, are paths of inputs with the same contents."""
-        if not (isinstance(begun, str) and isinstance(now, str) and begun in self.begun and now in self.now):
+        if not (isinstance(initial, str) and isinstance(now, str) and initial in self.initial and now in self.now):
             return False
-        return bool(self.begun[begun]["sha256"] == self.now[now]["sha256"])
+        return bool(self.initial[initial]["sha256"] == self.now[now]["sha256"])
 
 
 def differences(
-    begun: Mapping[str, Any],
-    asked: Mapping[str, Any],
-    free: Iterable[str] = (),
+    initial: Mapping[str, Any],
+    requested: Mapping[str, Any],
+    ignored: Iterable[str] = (),
     same: Callable[[Any, Any], bool] = operator.eq,
 ) -> dict[str, str]:
     """Return the differences between two mappings of JSON values, by dotted name: "was 1, is now 2".
 
     Args:
-        begun: Options at the start of the run.
-        asked: Options requested now.
-        free: Dotted names that may differ.
+        initial: Options at the start of the run.
+        requested: Options requested now.
+        ignored: Dotted names that may differ.
         same: Returns whether two unequal values are equivalent.
     """
     found: dict[str, str] = {}
-    meaning = _Meaning(set(free), same)
-    for name in dict.fromkeys((*asked, *begun)):
-        _compare(name, begun.get(name), asked.get(name), meaning, found)
+    meaning = _Meaning(set(ignored), same)
+    for name in dict.fromkeys((*requested, *initial)):
+        _compare(name, initial.get(name), requested.get(name), meaning, found)
     return found
 
 
 def require_same(
-    begun: Mapping[str, Any], asked: Mapping[str, Any], *, where: Path, what: str, free: Iterable[str] = ()
+    initial: Mapping[str, Any], requested: Mapping[str, Any], *, where: Path, kind: str, ignored: Iterable[str] = ()
 ) -> None:
     """Check that a run has the requested options.
 
     Args:
-        begun: Options at the start of the run, JSON values.
-        asked: Options requested now.
+        initial: Options at the start of the run, JSON values.
+        requested: Options requested now.
         where: Folder of the run.
-        what: Kind of run, for messages, such as "a training".
-        free: Dotted names that may differ.
+        kind: Kind of run, for messages, such as "a training".
+        ignored: Dotted names that may differ.
 
     Raises:
         ConfigError: Options differ; the message lists them.
     """
-    if different := differences(begun, asked, free):
-        raise other_run(where, what, different)
+    if different := differences(initial, requested, ignored):
+        raise other_run(where, kind, different)
 
 
-def require_inputs(begun: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, what: str) -> None:
+def require_inputs(initial: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, kind: str) -> None:
     """Raise `ConfigError` if inputs of a run have changed since its start."""
-    if changed := changed_inputs(begun, now):
-        raise other_run(where, what, dict.fromkeys(changed, "the content has changed since"))
+    if changed := changed_inputs(initial, now):
+        raise other_run(where, kind, dict.fromkeys(changed, "the content has changed since"))
 
 
-def other_run(where: Path, what: str, different: Mapping[str, str]) -> ConfigError:
+def other_run(where: Path, kind: str, different: Mapping[str, str]) -> ConfigError:
     """Return the error for a folder that contains a different run."""
     named = "; ".join(f"{name}: {how}" for name, how in different.items())
     return ConfigError(
-        f"{where}: contains {what} that was begun with other options or inputs ({named}); restore them, name another "
+        f"{where}: contains {kind} that was begun with other options or inputs ({named}); restore them, name another "
         "folder, or begin anew with --fresh"
     )
 
@@ -157,23 +157,23 @@ def _standing_for(path: Path) -> Path | None:
 class _Meaning:
     """Comparison of options."""
 
-    free: Container[str]
+    ignored: Container[str]
     same: Callable[[Any, Any], bool]
 
-    def __call__(self, begun: Any, asked: Any) -> bool:
-        if isinstance(begun, list) and isinstance(asked, list) and len(begun) == len(asked):
-            return all(map(self, begun, asked))
-        return begun == asked or self.same(begun, asked)
+    def __call__(self, initial: Any, requested: Any) -> bool:
+        if isinstance(initial, list) and isinstance(requested, list) and len(initial) == len(requested):
+            return all(map(self, initial, requested))
+        return initial == requested or self.same(initial, requested)
 
 
-def _compare(name: str, begun: Any, asked: Any, meaning: _Meaning, found: dict[str, str]) -> None:
-    if name in meaning.free or meaning(begun, asked):
+def _compare(name: str, initial: Any, requested: Any, meaning: _Meaning, found: dict[str, str]) -> None:
+    if name in meaning.ignored or meaning(initial, requested):
         return
-    if isinstance(begun, Mapping) and isinstance(asked, Mapping):
-        for key in dict.fromkeys((*asked, *begun)):
-            _compare(f"{name}.{key}", begun.get(key), asked.get(key), meaning, found)
+    if isinstance(initial, Mapping) and isinstance(requested, Mapping):
+        for key in dict.fromkeys((*requested, *initial)):
+            _compare(f"{name}.{key}", initial.get(key), requested.get(key), meaning, found)
     else:
-        found[name] = f"was {_short(begun)}, is now {_short(asked)}"
+        found[name] = f"was {_short(initial)}, is now {_short(requested)}"
 
 
 def _short(value: Any) -> str:

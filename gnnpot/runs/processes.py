@@ -99,7 +99,7 @@ class Processes(Executor):
             future: Future = Future()
             self._waiting.put((future, (fn, args, kwargs)))
             if len(self._threads) < self.count:
-                self._threads.append(threading.Thread(target=self._hand_on, name="processes", daemon=True))
+                self._threads.append(threading.Thread(target=self._run_worker, name="processes", daemon=True))
                 self._threads[-1].start()
         return future
 
@@ -122,7 +122,7 @@ class Processes(Executor):
     ) -> None:
         self.shutdown(cancel_futures=kind is not None)
 
-    def _hand_on(self) -> None:
+    def _run_worker(self) -> None:
         """Thread function: send tasks to one worker process, and set the results of the futures."""
         worker: tuple[BaseProcess, Connection] | None = None
         while (item := self._waiting.get()) is not None:

@@ -29,6 +29,6 @@ def no_progress(what: str, done: float, total: float, note: str = "") -> None:
     """Ignore progress."""
 
 
-def of_one(progress: Progress, what: str) -> Callable[[int, int], None]:
+def progress_of(progress: Progress, what: str) -> Callable[[int, int], None]:
     """Return a function of `done` and `total` that reports the progress of the task `what`."""
     return lambda done, total: progress(what, done, total)

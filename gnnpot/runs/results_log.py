@@ -70,7 +70,7 @@ class ResultsLog:
         path = self.folder / PLAN
         # a log without records can be replaced without loss
         if len(self) and path.is_file():
-            require_same(read_plan(self.folder), plan, where=self.folder, what=what)
+            require_same(read_plan(self.folder), plan, where=self.folder, kind=what)
         else:
             write_text(path, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
 

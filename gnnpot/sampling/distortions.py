@@ -28,7 +28,7 @@ _GROUPS = (
 )  # fmt: skip
 
 
-class NotPossible(DataError):
+class DistortionError(DataError):
     """A distortion can't be applied to a structure; such structures are counted by `reason`."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -69,7 +69,7 @@ class Distortion:
         return " ".join((str(getattr(self, "kind", "distortion")), *parts))
 
     def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
-        """Yield distorted copies of `atoms`. Raises `NotPossible` if the distortion can't be applied."""
+        """Yield distorted copies of `atoms`. Raises `DistortionError` if the distortion can't be applied."""
         for changed in self.change(repeated(atoms, self.min_atoms), rng, calculator):
             if self.rattle:
                 changed.positions += rng.normal(0.0, self.rattle, changed.positions.shape)
@@ -144,7 +144,7 @@ class Vacancies(Distortion):
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
         if len(atoms) <= self.removed:
-            raise NotPossible(atoms.get_chemical_formula(), "no atoms to take out")
+            raise DistortionError(atoms.get_chemical_formula(), "no atoms to take out")
         del atoms[rng.choice(len(atoms), self.removed, replace=False)]
         yield atoms
 
@@ -162,7 +162,7 @@ class Swapped(Distortion):
             i = int(rng.integers(len(atoms)))
             others = np.flatnonzero(atoms.numbers != atoms.numbers[i])
             if len(others) == 0:
-                raise NotPossible(atoms.get_chemical_formula(), "no atoms of different elements to swap")
+                raise DistortionError(atoms.get_chemical_formula(), "no atoms of different elements to swap")
             j = int(rng.choice(others))
             atoms.numbers[[i, j]] = atoms.numbers[[j, i]]
         yield atoms
@@ -196,7 +196,7 @@ class Substituted(Distortion):
         similar = self.elements or similar_elements(chemical_symbols[old])
         choices = sorted(set(similar) - {chemical_symbols[old]})
         if not choices:
-            raise NotPossible(atoms.get_chemical_formula(), "no element to substitute")
+            raise DistortionError(atoms.get_chemical_formula(), "no element to substitute")
         new = atomic_number(choices[int(rng.integers(len(choices)))])
         sites = np.flatnonzero(atoms.numbers == old)
         chosen = rng.choice(sites, max(1, round(self.share * len(sites))), replace=False)
@@ -300,4 +300,4 @@ def repeated(atoms: Atoms, min_atoms: int) -> Atoms:
 
 def _require_cell(atoms: Atoms) -> None:
     if atoms.cell.rank < 3 or not atoms.pbc.any():
-        raise NotPossible(atoms.get_chemical_formula(), "no periodic cell to change")
+        raise DistortionError(atoms.get_chemical_formula(), "no periodic cell to change")

@@ -108,7 +108,7 @@ def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) 
 
 def _finished(output: Path, folder: Path, plan: dict[str, object]) -> FrameStore | None:
     """Return the finished store of this plan if an earlier call was killed before it removed the results log."""
-    if not output.is_dir() or read_plan(folder) != plan or not STORE.made(output):
+    if not output.is_dir() or read_plan(folder) != plan or not STORE.is_created_by_gnnpot(output):
         return None
     store = FrameStore(output)
     if store.manifest.source != _source(plan):

@@ -29,11 +29,11 @@ from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_sets import WeightedSet
 
 #: largest number of atoms of all frames
-MOST_ATOMS = 5_000_000
+MAX_ATOMS = 5_000_000
 #: largest number of atoms in the sum of the cost, drawn at random
-MOST_TARGETS = 8192
+MAX_TARGETS = 8192
 #: largest number of distances between atoms and frames in memory
-MOST_DISTANCES = 100_000_000
+MAX_DISTANCES = 100_000_000
 #: descriptors with a smaller standard deviation over the atoms are ignored as noise
 _MIN_DEVIATION = 1e-4
 #: largest number of distances in temporary arrays
@@ -41,7 +41,7 @@ _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
-class Choice:
+class RepresentativeFrames:
     """Selected frames, in the order of selection."""
 
     indices: list[int]
@@ -53,7 +53,9 @@ def _up_to(number: int) -> str:
     return "1" if number == 1 else f"1 to {number}"
 
 
-def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None) -> Choice:
+def choose_frames(
+    frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None
+) -> RepresentativeFrames:
     """Select `count` representative frames; see the module for the method.
 
     The result is reproducible for the same frames in the same order; the selection for a smaller `count` is the
@@ -68,7 +70,7 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
         The indices of the selected frames.
 
     Raises:
-        ConfigError: `count` is not from 1 to the number of frames, or there are more than `MOST_ATOMS` atoms.
+        ConfigError: `count` is not from 1 to the number of frames, or there are more than `MAX_ATOMS` atoms.
     """
     if not 1 <= count <= len(frames):
         raise ConfigError(
@@ -76,7 +78,7 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
         )
     described = _describe(frames, progress)
     total = sum(len(x) for _, x in described.values())
-    share = min(1.0, min(MOST_TARGETS, MOST_DISTANCES // len(frames)) / total)
+    share = min(1.0, min(MAX_TARGETS, MAX_DISTANCES // len(frames)) / total)
     rng = np.random.default_rng(0)
     targets = [np.sort(rng.choice(len(x), max(1, round(share * len(x))), replace=False)) for _, x in described.values()]
     distances = np.empty((sum(map(len, targets)), len(frames)), dtype=np.float32)
@@ -102,9 +104,9 @@ def _describe(
     atoms = 0
     for k, frame in enumerate(frames):
         atoms += len(frame)
-        if atoms > MOST_ATOMS:
+        if atoms > MAX_ATOMS:
             raise ConfigError(
-                f"there are more than {MOST_ATOMS:,} atoms in {k + 1} of {len(frames)} frames, too many to compare; "
+                f"there are more than {MAX_ATOMS:,} atoms in {k + 1} of {len(frames)} frames, too many to compare; "
                 "give every other frame, or fewer still"
             )
         graph = build_graph(frame, chosen.radial_cutoff, labels=False)
@@ -145,11 +147,11 @@ def _fill_distances(owner: np.ndarray, x: np.ndarray, targets: np.ndarray, out: 
     out[:, absent] = 2 * out[:, present].max() + 1
 
 
-def _greedy(distances: np.ndarray, count: int) -> Choice:
+def _greedy(distances: np.ndarray, count: int) -> RepresentativeFrames:
     """Select columns of `distances` [atoms, frames] greedily, to lower the sum over atoms of the least distance."""
     least = np.full(len(distances), distances.max())
     left = np.ones(distances.shape[1], dtype=bool)
-    choice, rows = Choice([], []), max(1, _BLOCK // distances.shape[1])
+    choice, rows = RepresentativeFrames([], []), max(1, _BLOCK // distances.shape[1])
     for _ in range(count):
         won = np.zeros(len(left))
         for begin in range(0, len(distances), rows):

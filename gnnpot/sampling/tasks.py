@@ -19,10 +19,10 @@ from gnnpot.data.schema import fingerprint, schema, to_frames, to_table
 from gnnpot.engines.fresh import fresh
 from gnnpot.errors import GnnpotError, SimulationError, UnknownElementError
 from gnnpot.sampling.config import LabelConfig, Limits
-from gnnpot.sampling.distortions import AnyDistortion, NotPossible
+from gnnpot.sampling.distortions import AnyDistortion, DistortionError
 
 #: exceptions of calculators for structures that they can't compute; torch also raises RuntimeError for unknown elements
-_BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
+_CALCULATOR_ERRORS = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class LabelWorker:
             for k, atoms in enumerate(distortion.make(task.structure.to_atoms(), rng, mover)):
                 made += 1
                 yield self._labelled(atoms, self._provenance(task, task.run + k, atoms))
-        except NotPossible as error:
+        except DistortionError as error:
             yield error.reason
-        except _BEYOND as error:
+        except _CALCULATOR_ERRORS as error:
             # if a dynamics run ends early, its remaining states are lost, too
             lost = (distortion.count if distortion.runs == 1 else 1) - made
             yield from [f"{distortion.kind}: {_reason(error)}"] * lost
@@ -97,10 +97,10 @@ class LabelWorker:
             atoms.get_potential_energy()
             _try_stress(atoms)
             labelled = Frame.from_atoms(atoms, provenance)
-        except _BEYOND as error:
+        except _CALCULATOR_ERRORS as error:
             return _reason(error)
         if not labelled.pbc.all():
-            labelled = labelled.with_(stress=None)
+            labelled = labelled.replace(stress=None)
         return _beyond(labelled, self.config.limits) or labelled
 
     def _provenance(self, task: LabelTask, k: int, atoms: Atoms) -> Provenance:
@@ -168,10 +168,10 @@ def _beyond(frame: Frame, limits: Limits) -> str | None:
         return f"force above {limits.max_force:g} eV/Å"
     if frame.stress is not None and np.abs(frame.stress).max() > limits.max_stress:
         return f"stress above {limits.max_stress:g} eV/Å³"
-    return "pair that attracts within its wall" if _falls_in(frame, limits.wall) else None
+    return "pair that attracts within its wall" if _is_attractive_pair(frame, limits.wall) else None
 
 
-def _falls_in(frame: Frame, wall: float) -> bool:
+def _is_attractive_pair(frame: Frame, wall: float) -> bool:
     """Return whether a frame is an isolated pair, closer than `wall` sums of covalent radii, with attractive forces."""
     if len(frame) != 2 or frame.pbc.any() or frame.forces is None:
         return False

@@ -182,7 +182,7 @@ def record(summary: dict, run: Path) -> None:
         compared = ("frames", "indices_crc32", "store_sha256", "elements")
         before = json.loads(path.read_text("utf-8"))
         begun, now = ({key: content.get(key) for key in compared} for content in (before, summary))
-        require_same(begun, now, where=run, what="a training")
+        require_same(begun, now, where=run, kind="a training")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -55,7 +55,7 @@ DIRECTORY = RunDirectory(
     what="a training",
     config="config.yaml",
     names=(RECORD, CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", *NAMES),
-    kept=(STATE, MODEL),
+    resume_files=(STATE, MODEL),
     free=(
         *LIMITS,
         "lightning",

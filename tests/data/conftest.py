@@ -24,7 +24,7 @@ def make_frame(symbols=(11, 17), seed=0, material="", source="made", source_id="
         numbers=numbers, positions=3.5 * grid + rng.normal(0, 0.1, (n, 3)), cell=cell, pbc=True, provenance=provenance,
         **labels,
     )  # fmt: skip
-    return frame.with_(**changes) if changes else frame
+    return frame.replace(**changes) if changes else frame
 
 
 def same(a: Frame, b: Frame) -> bool:
@@ -43,7 +43,7 @@ def frames() -> list[Frame]:
     for k in range(12):
         symbols = [(11, 17), (3, 9), (14,) * 3, (26, 8, 8)][k % 4]
         made.append(make_frame(symbols, seed=k, material=f"mp-{k % 4}", source_id=str(k)))
-    made[1] = made[1].with_(energy=None, forces=None, stress=None, magmoms=None, provenance=Provenance())
-    made[2] = made[2].with_(stress=None, pbc=False, cell=np.zeros((3, 3)))
-    made[3] = made[3].with_(pbc=[True, True, False])
+    made[1] = made[1].replace(energy=None, forces=None, stress=None, magmoms=None, provenance=Provenance())
+    made[2] = made[2].replace(stress=None, pbc=False, cell=np.zeros((3, 3)))
+    made[3] = made[3].replace(pbc=[True, True, False])
     return made

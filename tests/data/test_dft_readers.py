@@ -32,7 +32,7 @@ def relaxation() -> list[Frame]:
     for frame in read_frames(bundled_path()):
         order = np.argsort(frame.numbers, kind="stable")
         if len(set(frame.symbols)) == 2 and frame.stress is not None and np.abs(frame.forces).max() > 0.1:
-            sorted_ = frame.with_(
+            sorted_ = frame.replace(
                 numbers=frame.numbers[order], positions=frame.positions[order], forces=frame.forces[order]
             )
             groups.setdefault(frame.provenance.material_id, []).append(sorted_)

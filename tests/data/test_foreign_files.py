@@ -73,7 +73,7 @@ def test_outcar_and_vasprun_of_one_run_say_the_same():
 @pytest.fixture(scope="module")
 def runs():
     """Frames of one compound of two elements."""
-    return [frame.with_(magmoms=None) for frame in read_frames(SAMPLES / "vasprun.si-relax-6.4.2.xml.xz")]
+    return [frame.replace(magmoms=None) for frame in read_frames(SAMPLES / "vasprun.si-relax-6.4.2.xml.xz")]
 
 
 def with_block(text: str, block: str, name: str, value: str) -> str:
@@ -125,7 +125,7 @@ def test_forces_with_those_without_dispersion_beside_them(tmp_path, runs):
 
 
 def test_symbols_that_vasp_cuts(tmp_path, runs):
-    xenon = [frame.with_(numbers=[54] * len(frame)) for frame in runs]
+    xenon = [frame.replace(numbers=[54] * len(frame)) for frame in runs]
     text = vasprun(xenon).replace("<c>Xe</c>", "<c>X </c>")
     assert read(write(tmp_path / "vasprun.xml", text))[0][0].symbols == ["Xe"] * len(runs[0])
     text = text.replace("<c>X </c>", "<c>Qq</c>")

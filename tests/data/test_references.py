@@ -63,7 +63,7 @@ def test_elements_that_always_come_together_are_named_and_share(caplog):
 
 
 def test_a_single_compound():
-    frames = [make_frame(seed=k).with_(energy=-7.0 - k) for k in range(3)]
+    frames = [make_frame(seed=k).replace(energy=-7.0 - k) for k in range(3)]
     fit = ElementReferences.fit(frames)
     assert fit.apply([11, 17]) == pytest.approx(-8) and fit.undetermined == ("Na - Cl",)
     alone = ElementReferences.fit(frames[:1])

@@ -22,13 +22,13 @@ def compounds(n=60, noise=0.02) -> list[Frame]:
     for k in range(n):
         numbers = kinds[k % len(kinds)]
         energy = sum(TRUE[z] for z in numbers) + noise * len(numbers) * rng.normal()
-        made.append(make_frame(numbers, seed=k).with_(energy=energy))
+        made.append(make_frame(numbers, seed=k).replace(energy=energy))
     return made
 
 
 def free(symbol: str, energy: float, box: float | None = None) -> Frame:
     atoms = Atoms(symbol) if box is None else Atoms(symbol, cell=[box] * 3, pbc=True)
-    return Frame.from_atoms(atoms).with_(energy=energy)
+    return Frame.from_atoms(atoms).replace(energy=energy)
 
 
 def assert_near(fit: ElementReferences, tolerance: float = 0.05) -> None:
@@ -68,7 +68,7 @@ def test_a_refit_of_one_compound_is_not_decided_by_one_free_atom():
 def test_the_sample_suffices(monkeypatch):
     monkeypatch.setattr("gnnpot.data.references.SAMPLE", 20)
     frames = [*compounds(), free("Fe", -7.0)]
-    frames[7] = frames[7].with_(energy=1e4)
+    frames[7] = frames[7].replace(energy=1e4)
     fit = ElementReferences.fit(frames)
     assert fit.energies[:4] == pytest.approx(tuple(TRUE.values()), abs=0.05)
 
@@ -76,7 +76,7 @@ def test_the_sample_suffices(monkeypatch):
 @pytest.mark.parametrize("wrong", [1e5, -3e4, 300.0])
 def test_an_outlier_does_not_decide(tmp_path, caplog, wrong):
     frames = compounds()
-    frames[7] = frames[7].with_(energy=wrong)
+    frames[7] = frames[7].replace(energy=wrong)
     with caplog.at_level(logging.WARNING):
         assert_near(ElementReferences.fit(frames))
     assert "1 of 60 frames were set aside" in caplog.text and "number 7" in caplog.text
@@ -86,7 +86,7 @@ def test_an_outlier_does_not_decide(tmp_path, caplog, wrong):
 def test_labels_of_another_unit_do_not_decide():
     frames = compounds(noise=0.01)
     for k in range(0, 60, 9):
-        frames[k] = frames[k].with_(energy=frames[k].energy * 27.211)
+        frames[k] = frames[k].replace(energy=frames[k].energy * 27.211)
     assert_near(ElementReferences.fit(frames))
 
 
@@ -114,7 +114,7 @@ def test_one_force_of_another_unit_sets_no_scale(caplog):
     scale = force_scale(frames)
     plain = np.sqrt(np.mean(np.concatenate([f.forces.ravel() for f in frames]) ** 2))
     assert scale == pytest.approx(plain)
-    frames[5] = frames[5].with_(forces=frames[5].forces * 1e6)
+    frames[5] = frames[5].replace(forces=frames[5].forces * 1e6)
     with caplog.at_level(logging.WARNING):
         assert force_scale(frames) == pytest.approx(scale, rel=0.05)
     assert "1 of 60 frames have forces" in caplog.text
@@ -125,5 +125,5 @@ def test_what_is_left_of_forces_that_are_zero_sets_no_scale():
     from gnnpot.training.prepare import force_scale
 
     noise = np.random.default_rng(0)
-    still = [f.with_(forces=1e-7 * noise.normal(size=(len(f), 3))) for f in compounds()]
-    assert force_scale(still) == force_scale([f.with_(forces=0 * f.forces) for f in still]) == 1.0
+    still = [f.replace(forces=1e-7 * noise.normal(size=(len(f), 3))) for f in compounds()]
+    assert force_scale(still) == force_scale([f.replace(forces=0 * f.forces) for f in still]) == 1.0

@@ -83,7 +83,7 @@ def emt_frames() -> list[Frame]:
 
 
 def scaled(frames, factor):
-    return [f if f.stress is None else f.with_(stress=factor * f.stress) for f in frames]
+    return [f if f.stress is None else f.replace(stress=factor * f.stress) for f in frames]
 
 
 def test_right_stress_agrees(emt_frames):
@@ -110,10 +110,10 @@ def test_wrong_stress_is_caught(emt_frames, factor, words):
 def test_without_evidence_it_is_undecided(emt_frames):
     assert check_stress([]).verdict == "undecided"
     assert check_stress(emt_frames[:2]).verdict == "undecided"
-    alone = [f.with_(provenance=Provenance(material_id=str(k))) for k, f in enumerate(emt_frames)]
+    alone = [f.replace(provenance=Provenance(material_id=str(k))) for k, f in enumerate(emt_frames)]
     check = check_stress(alone)
     assert (check.verdict, check.votes, check.factor) == ("undecided", 0, None)
-    mixed = [f.with_(stress=f.stress * (-1) ** (k // 8)) for k, f in enumerate(emt_frames)]
+    mixed = [f.replace(stress=f.stress * (-1) ** (k // 8)) for k, f in enumerate(emt_frames)]
     assert check_stress(mixed).verdict == "undecided"
 
 

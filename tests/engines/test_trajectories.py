@@ -14,7 +14,7 @@ from ase.io import read
 
 from gnnpot.engines import trajectories
 from gnnpot.engines.cell_filters import choose_cell, space_group, vacuum_directions
-from gnnpot.engines.constraints import hold
+from gnnpot.engines.constraints import fix_atoms
 from gnnpot.engines.files import structure_format
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
@@ -325,12 +325,12 @@ def test_held_atoms():
     slab = fcc111("Cu", (2, 2, 3), vacuum=8.0)
     slab.symbols[-1] = "Au"
     slab.set_constraint(FixAtoms([0]))
-    assert hold(slab, "Au, 1-2, z<8.5") == 5
+    assert fix_atoms(slab, "Au, 1-2, z<8.5") == 5
     assert {i for c in slab.constraints for i in c.index} == {0, 1, 2, 3, 11}
     # an atom that is held twice has three degrees of freedom less, not six
     slab.set_constraint([FixAtoms([0, 1]), FixCartesian([1, 2], (True, False, False))])
-    hold(slab, "0-1")
+    fix_atoms(slab, "0-1")
     assert slab.get_number_of_degrees_of_freedom() == 3 * len(slab) - 7
     for bad in ("Xx", "Li", "99", "z<", ""):
         with pytest.raises(DataError, match="fixed atoms"):
-            hold(slab, bad)
+            fix_atoms(slab, bad)

@@ -25,7 +25,9 @@ class Inputs:
     more: tuple[Path, ...]
 
 
-RUN = RunDirectory(what="a test", config="test.yaml", names=("log.txt", "pages"), kept=("state-*",), free=("title",))
+RUN = RunDirectory(
+    what="a test", config="test.yaml", names=("log.txt", "pages"), resume_files=("state-*",), free=("title",)
+)
 
 
 def begin(config, resume=True, inputs=()):

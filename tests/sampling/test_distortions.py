@@ -25,7 +25,7 @@ from gnnpot.sampling import (
     read_label_config,
 )
 from gnnpot.sampling.config import parse_distortion
-from gnnpot.sampling.distortions import NotPossible, repeated, similar_elements
+from gnnpot.sampling.distortions import DistortionError, repeated, similar_elements
 
 ALL = [
     Original(), Rattled(), Strained(), Scaled(), Vacancies(), Swapped(), Substituted(), Pairs(),
@@ -137,7 +137,7 @@ def test_melting_heats_and_its_states_follow_one_another():
     ],
 )
 def test_what_is_not_possible_says_why(distortion, atoms, reason):
-    with pytest.raises(NotPossible) as caught:
+    with pytest.raises(DistortionError) as caught:
         make(distortion, atoms)
     assert caught.value.reason == reason
 

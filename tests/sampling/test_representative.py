@@ -56,12 +56,12 @@ def test_sites_of_a_crystal_count_alike_however_many_frames_there_are(monkeypatc
         atoms = rattled(0.001, seed).to_atoms()
         atoms.positions[0] += 0.3 * (seed % 2)
         frames.append(Frame.from_atoms(atoms))
-    monkeypatch.setattr(representative, "MOST_TARGETS", len(frames))
+    monkeypatch.setattr(representative, "MAX_TARGETS", len(frames))
     assert sorted(k % 2 for k in choose_frames(frames, 2).indices) == [0, 1]
 
 
 def test_too_many_atoms_are_refused(monkeypatch):
-    monkeypatch.setattr(representative, "MOST_ATOMS", 100)
+    monkeypatch.setattr(representative, "MAX_ATOMS", 100)
     with pytest.raises(ConfigError, match="more than 100 atoms in 7 of 9 frames"):
         choose_frames([rattled(0.1, seed) for seed in range(9)], 2)
 

@@ -31,7 +31,7 @@ MOMENTS = {29: 0.02, 28: -0.6}
 def magnetic(tmp_path_factory, frames):
     """Frames with made-up moments, one by element; two have none."""
     labelled = [
-        f.with_(magmoms=None if k < 2 else np.array([MOMENTS[z] for z in f.numbers])) for k, f in enumerate(frames)
+        f.replace(magmoms=None if k < 2 else np.array([MOMENTS[z] for z in f.numbers])) for k, f in enumerate(frames)
     ]
     return write_store(labelled, tmp_path_factory.mktemp("magnetic") / "m.store").folder
 
@@ -81,7 +81,7 @@ def test_magnetic_moments_are_learnt_and_measured(mapping, magnetic, frames, tmp
     assert metrics["magmoms_mae"] == pytest.approx(min(errors), rel=0.5)
     assert "Magnetic moments" in (config.run / "report" / "report.html").read_text()
     # by hand: magnitudes, of the frames that have a label
-    chosen = [frames[0], frames[4].with_(magmoms=np.array([MOMENTS[z] for z in frames[4].numbers]))]
+    chosen = [frames[0], frames[4].replace(magmoms=np.array([MOMENTS[z] for z in frames[4].numbers]))]
     found = evaluate(potential, chosen)
     predicted = potential(potential.graph(chosen[1])).magmoms.detach().double().numpy()
     expected = np.abs(np.abs(predicted) - np.abs(chosen[1].magmoms)).mean()

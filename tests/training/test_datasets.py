@@ -21,12 +21,12 @@ OFFSETS = {29: -7.0, 28: 11.0, 79: 0.0}
 
 
 def moved(frames):
-    return [f.with_(energy=f.energy + sum(OFFSETS[z] for z in f.numbers)) for f in frames]
+    return [f.replace(energy=f.energy + sum(OFFSETS[z] for z in f.numbers)) for f in frames]
 
 
 def with_gold(frames):
     """Cu replaced by Au in the labelled frames: another element, made-up labels."""
-    return [f.with_(numbers=np.where(f.numbers == 29, 79, f.numbers)) for f in frames]
+    return [f.replace(numbers=np.where(f.numbers == 29, 79, f.numbers)) for f in frames]
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def other_store(tmp_path_factory, frames):
     from tests.training.conftest import emt_frames
 
     named = [
-        f.with_(provenance=replace(f.provenance, material_id=f"other {k}"))
+        f.replace(provenance=replace(f.provenance, material_id=f"other {k}"))
         for k, f in enumerate(moved(emt_frames(12, seed=5)))
     ]
     return write_store(named, tmp_path_factory.mktemp("other") / "other.store").folder
@@ -155,7 +155,7 @@ def test_stress_of_the_wrong_sign_is_refused_in_every_source(two, frames, tmp_pa
     from gnnpot.data.stress_check import StressSample
 
     sample = StressSample()
-    wrong = [f.with_(stress=-f.stress) for f in sample_of_strained()]
+    wrong = [f.replace(stress=-f.stress) for f in sample_of_strained()]
     store = write_store(
         sample.watch(iter(wrong)), tmp_path / "w.store", stress_check=lambda: sample.result().to_mapping()
     )

@@ -47,8 +47,8 @@ def test_no_label_adds_nothing():
 
 
 def test_missing_labels_are_masked_and_counted(potential, frames):
-    whole = [f.with_() for f in frames[:4]]
-    holes = [whole[0].with_(energy=None), whole[1].with_(forces=None), whole[2].with_(stress=None), whole[3]]
+    whole = [f.replace() for f in frames[:4]]
+    holes = [whole[0].replace(energy=None), whole[1].replace(forces=None), whole[2].replace(stress=None), whole[3]]
     full, partial = (
         Batch.from_data_list([potential.graph(f, labels=True) for f in frames_]) for frames_ in (whole, holes)
     )
@@ -65,7 +65,7 @@ def test_missing_labels_are_masked_and_counted(potential, frames):
 
 
 def test_gradients_do_not_depend_on_frames_without_labels(potential, frames):
-    bare = frames[1].with_(energy=None, forces=None, stress=None)
+    bare = frames[1].replace(energy=None, forces=None, stress=None)
     config = LossConfig(stress=1.0)
     gradients = []
     for chosen in ([frames[0]], [frames[0], bare]):
@@ -86,13 +86,13 @@ def test_a_prediction_that_is_not_finite_is_no_missing_label(potential, frames):
 
 
 def test_no_volume_no_stress(potential, frames):
-    molecule = frames[0].with_(pbc=False, cell=frames[0].cell * 0)
+    molecule = frames[0].replace(pbc=False, cell=frames[0].cell * 0)
     graph = potential.graph(molecule, labels=True)
     assert label_errors(potential(graph), graph)["stress"].numel() == 0
 
 
 def test_moments_count_without_their_sign(potential, frames):
-    graph = potential.graph(frames[0].with_(magmoms=[1.0, -1.0, 0.5, 0.0]), labels=True)
+    graph = potential.graph(frames[0].replace(magmoms=[1.0, -1.0, 0.5, 0.0]), labels=True)
     prediction = potential(graph)
     moments = torch.tensor([-1.0, 1.5, 0.5, 0.25])
     guess = Prediction(energy=prediction.energy, energies=prediction.energies, magmoms=moments)

@@ -241,7 +241,7 @@ def test_changed_labels_are_refused_and_two_trainings_too(config, frames, tmp_pa
     config = replace(config, epochs=1, data=replace(config.data, train=path))
     train(config)
     shutil.rmtree(config.run / "model")
-    write(path, [f.with_(energy=f.energy + 0.1).to_atoms() for f in frames])
+    write(path, [f.replace(energy=f.energy + 0.1).to_atoms() for f in frames])
     with pytest.raises(ConfigError, match=r"emt\.extxyz: the content has changed since"):
         train(config)
     with RunLock(config.run, "a test"), pytest.raises(DataError, match="another process is writing it"):
@@ -292,7 +292,7 @@ def test_a_loss_that_is_not_finite_is_one_sentence(config):
 def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
     with pytest.raises(DataError, match="no such file or store"):
         train(replace(config, data=replace(config.data, train=tmp_path / "missing")))
-    bare = write_store([f.with_(energy=None) for f in frames], tmp_path / "bare.store").folder
+    bare = write_store([f.replace(energy=None) for f in frames], tmp_path / "bare.store").folder
     with pytest.raises(DataError, match="no training frame has an energy"):
         train(replace(config, run=tmp_path / "bare", data=replace(config.data, train=bare)))
     with pytest.raises(ConfigError, match="nothing to validate on"):
@@ -304,7 +304,7 @@ def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
 
 def test_frames_with_some_labels_train(config, frames, tmp_path):
     labelled = [
-        f.with_(
+        f.replace(
             stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces, energy=None if k == 5 else f.energy
         )
         for k, f in enumerate(frames)
@@ -352,7 +352,7 @@ def test_stress_of_the_wrong_sign_is_refused(config, tmp_path):
         right.append(Frame.from_atoms(atoms, Provenance(source="eos", source_id=str(k), material_id="Cu")))
     paths = {
         name: write_store(some, tmp_path / name).folder
-        for name, some in (("right", right), ("wrong", [f.with_(stress=-f.stress) for f in right]))
+        for name, some in (("right", right), ("wrong", [f.replace(stress=-f.stress) for f in right]))
     }
     config = replace(config, epochs=1)
     train(replace(config, run=tmp_path / "r", data=replace(config.data, train=paths["right"])))

@@ -129,7 +129,7 @@ def test_evaluation_by_hand_and_in_batches(frames, hdnnp):
     torch.manual_seed(0)
     model = build_model(from_mapping(HDNNPConfig, {**hdnnp, "elements": ["Cu", "Ni"]}))
     potential = Potential(model, ElementReferences.fit(frames)).double()
-    chosen = [frames[0].with_(stress=None), frames[1].with_(forces=None), *frames[2:7]]
+    chosen = [frames[0].replace(stress=None), frames[1].replace(forces=None), *frames[2:7]]
     evaluation = evaluate(potential, chosen)
     single = evaluate(potential, chosen, max_atoms=1)
     assert evaluation.metrics() == pytest.approx(single.metrics(), rel=1e-9)
@@ -159,7 +159,7 @@ def test_report(frames, tmp_path):
     names = {p.name for p in path.parent.iterdir()}
     assert names == {"report.html", "parity-test.png", "elements.png", "learning.png"}
     assert text.count("data:image/png;base64,") == 3
-    bare = write_report(tmp_path / "bare", "nothing", {"test": evaluate_calculator(EMT(), [frames[0].with_(
+    bare = write_report(tmp_path / "bare", "nothing", {"test": evaluate_calculator(EMT(), [frames[0].replace(
         energy=None, forces=None, stress=None)])})  # fmt: skip
     assert "data:image" not in bare.read_text()
     (tmp_path / "file").write_text("")

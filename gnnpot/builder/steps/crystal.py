@@ -12,7 +12,7 @@ from ase.io import read
 from gnnpot.builder.library import Crystal, library
 from gnnpot.builder.recipe import Bulk, RandomAlloy, Rattle, Strain, Supercell
 from gnnpot.builder.state import State
-from gnnpot.data.structure_files import check_whole
+from gnnpot.data.structure_files import check_full_occupancy
 from gnnpot.errors import suggest
 
 #: ASE's format for each suffix; only text formats that contain nothing but structures
@@ -169,7 +169,7 @@ def _from_file(name: str, state: State) -> Atoms:
         atoms: Any = read(path, index=-1, format=form)
     except Exception as problem:  # noqa: BLE001 - ASE's readers may raise any exception for a broken file
         raise state.error("file_unreadable", name=name, reason=type(problem).__name__) from None
-    check_whole(atoms, name)
+    check_full_occupancy(atoms, name)
     return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 

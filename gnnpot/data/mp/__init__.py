@@ -15,7 +15,7 @@ from gnnpot.data.mp.files import MatPESFile, MPtrjFile
 from gnnpot.data.mp.filters import Curation, Filter, default_filters
 from gnnpot.data.mp.pipeline import CurationProgress, curate
 from gnnpot.data.mp.report import write_curation_report
-from gnnpot.data.mp.rest import TaskInterface, ask_about_tasks
+from gnnpot.data.mp.rest import TaskInterface, query_tasks
 
 __all__ = [
     "MP_TABLE",
@@ -28,8 +28,8 @@ __all__ = [
     "MatPESFile",
     "TaskInterface",
     "TrajectoryTable",
-    "ask_about_tasks",
     "curate",
     "default_filters",
+    "query_tasks",
     "write_curation_report",
 ]

@@ -163,7 +163,7 @@ class DeltaSource:
         return {**self.table.identity, "ids": self.has_ids}
 
     @property
-    def brings_corrections(self) -> bool:
+    def applies_corrections(self) -> bool:
         return False
 
     @property

@@ -76,7 +76,7 @@ class _JsonFile:
     path: Path
 
     @property
-    def brings_corrections(self) -> bool:
+    def applies_corrections(self) -> bool:
         return True
 
     @property

@@ -63,7 +63,7 @@ class FrameSource(Protocol):
         """Whether the source has material ids."""
 
     @property
-    def brings_corrections(self) -> bool:
+    def applies_corrections(self) -> bool:
         """Whether the source applies the corrections of `curation` itself, as calculated by its authors."""
 
     def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
@@ -149,7 +149,7 @@ def curate(
         counts = _Counts(builder.notes, [one.reason for one in filters])
         full = limit is not None and builder.frames >= limit
         for chunk in () if full else source.chunks(curation, filters, builder.position):
-            _pass(chunk, curation.corrections == "mp2020" and not source.brings_corrections, filters, counts, builder)
+            _pass(chunk, curation.corrections == "mp2020" and not source.applies_corrections, filters, counts, builder)
             if progress:
                 progress(CurationProgress(chunk.done, counts.before.frames, counts.after.frames))
             if limit is not None and counts.after.frames >= limit:
@@ -206,7 +206,7 @@ def _described(
     corrections = {
         "none": "none: energies are as calculated",
         "mp2020": "MP2020, added to the energies: "
-        + ("as the file holds them" if source.brings_corrections else "pymatgen's, of the last frame of each run"),
+        + ("as the file holds them" if source.applies_corrections else "pymatgen's, of the last frame of each run"),
     }
     return {
         "source": source.identity,

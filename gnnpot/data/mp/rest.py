@@ -1,7 +1,7 @@
 """Queries of the API of the Materials Project for data that are not in the table: ids, deprecation, magnetic moments.
 
     interface = TaskInterface(key=os.environ["MP_API_KEY"])
-    tasks = ask_about_tasks(table, curation, interface, folder, progress=lambda done, count, words: ...)
+    tasks = query_tasks(table, curation, interface, folder, progress=lambda done, count, words: ...)
     curate(DeltaSource(table, tasks), curation, "mp.store")
 
 A first pass over narrow columns of the table finds the selected tasks and their last energies. Then the API is queried
@@ -100,7 +100,7 @@ def canonical(identifier: str) -> int:
     return int(AlphaID(str(identifier)))
 
 
-def ask_about_tasks(
+def query_tasks(
     table: TrajectoryTable, curation: Curation, interface: TaskInterface, folder: Path, progress: Show
 ) -> dict[tuple[str, str], MPTask]:
     """Query the API for all selected trajectories; return the results by (identifier, run type).

@@ -194,7 +194,7 @@ def _frames(path: Path, reader: Reader, builder: FrameBuilder, skipped: Counter[
     for number, frame in _numbered(path, reader, builder):
         if isinstance(frame, FrameError):
             if skipped is None:
-                raise frame.at(_place(path, number))
+                raise frame.with_location(_place(path, number))
             skipped[frame.reason] += 1
         else:
             yield frame
@@ -263,14 +263,14 @@ def _reader_where(holds: Callable[[type[Reader]], bool], path: Path) -> type[Rea
     for cls in own_readers().values():
         if holds(cls):
             return cls
-    found = [cls for cls in _plugin_readers(tuple(sys.path)) if _holds_safely(holds, cls)]
+    found = [cls for cls in _plugin_readers(tuple(sys.path)) if _matches_safely(holds, cls)]
     if len(found) > 1:
         several = ", ".join(cls.format for cls in found)
         raise DataError(f"{path}: could be of several formats ({several}); name one with format=")
     return found[0] if found else None
 
 
-def _holds_safely(holds: Callable[[type[Reader]], bool], cls: type[Reader]) -> bool:
+def _matches_safely(holds: Callable[[type[Reader]], bool], cls: type[Reader]) -> bool:
     try:
         return holds(cls)
     except Exception as error:  # noqa: BLE001 - a defect of another package must not stop other files from being read

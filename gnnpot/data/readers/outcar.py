@@ -168,7 +168,7 @@ class _OutcarStep:
     cell: list[str] = field(default_factory=list)  #: three lines
     iterations: int = 0  #: number of electronic steps
     converged: bool = False
-    learned: bool = False  #: whether the step has results of a machine-learned force field
+    has_ml_results: bool = False  #: whether the step has results of a machine-learned force field
     learned_stress: bool = False  #: whether the next stress is from the force field
     in_energies: bool = False  #: whether the current lines are the block of energies
     energy: str = ""  #: free energy
@@ -184,7 +184,7 @@ class _OutcarStep:
             self.converged = True
         elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line:
             self.in_energies = " ML " not in line
-            self.learned = self.learned or " ML " in line
+            self.has_ml_results = self.has_ml_results or " ML " in line
         elif self.in_energies and (found := _ENERGY.search(line)):
             self.energy = found[1]
         elif self.in_energies and (found := _SIGMA_0.search(line)):
@@ -204,7 +204,7 @@ class _OutcarStep:
     @property
     def is_empty(self) -> bool:
         """Whether the step has no energy, no positions, and no results of a force field."""
-        return not (self.energy or self.atoms or self.learned)
+        return not (self.energy or self.atoms or self.has_ml_results)
 
     @property
     def is_whole(self) -> bool:
@@ -213,7 +213,7 @@ class _OutcarStep:
 
     def record(self, header: _Header) -> Record:
         """Return the record of the step. Raises `FrameError` if it is invalid."""
-        if self.learned and not self.atoms:
+        if self.has_ml_results and not self.atoms:
             problem = "comes from a machine-learned force field, not from electrons; leave it out"
             raise FrameError("file", "no electronic steps", problem)
         if not self.atoms or not self.energy:

@@ -13,7 +13,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import DataError
 from gnnpot.hub.opening import OpenedPotential
 from gnnpot.potential import Potential
-from gnnpot.runs.progress import Progress, of_one
+from gnnpot.runs.progress import Progress, progress_of
 from gnnpot.runs.results_log import read_plan
 from gnnpot.sampling.distortions import repeated
 from gnnpot.sampling.selection import select
@@ -79,13 +79,13 @@ def measure(
     alone, no_limit = Committee([student]), float("inf")
     trajectories = run_trajectories(
         structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, number),
-        folder / TRAJECTORIES_FOLDER, of_one(progress, "the student's dynamics"),
+        folder / TRAJECTORIES_FOLDER, progress_of(progress, "the student's dynamics"),
     )  # fmt: skip
     sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:
         raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
     store = teacher.label(
-        sample, folder / "drawn.store", config.select.limits, processes, of_one(progress, "labelling")
+        sample, folder / "drawn.store", config.select.limits, processes, progress_of(progress, "labelling")
     )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
     return StudentMeasurements(

@@ -133,7 +133,7 @@ def round_result(
 def new_frames(labelled: Labelled) -> list[Frame]:
     """Labelled frames of both samples; the configuration type in the provenance names the sample."""
     return [
-        frame.with_(provenance=replace(frame.provenance, config_type=kind))
+        frame.replace(provenance=replace(frame.provenance, config_type=kind))
         for kind, store in (("drawn", labelled.random), ("picked", labelled.uncertain or ()))
         for frame in store
     ]

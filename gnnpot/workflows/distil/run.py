@@ -33,7 +33,7 @@ from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
 from gnnpot.runs.identity import differences
-from gnnpot.runs.progress import Progress, no_progress, of_one
+from gnnpot.runs.progress import Progress, no_progress, progress_of
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.run import MODEL, ended_run, fit
 from gnnpot.training.task import FromScratch
@@ -62,7 +62,7 @@ DIRECTORY = RunDirectory(
     what="a distillation",
     config=CONFIG,
     names=(RESULTS, "report"),
-    kept=("round-*", FINAL, MODEL),
+    resume_files=("round-*", FINAL, MODEL),
     free=(*LIMITS, "learn.final_steps", "name", "description", "licence", "functional"),
 )
 
@@ -228,7 +228,7 @@ class Rounds:
             )
             store = self.teacher.label(
                 self.structures, folder / "labelled.store", config.select.limits, self._processes,
-                of_one(self._progress, "labelling"), config.start.distortions, config.seed,
+                progress_of(self._progress, "labelling"), config.start.distortions, config.seed,
             )  # fmt: skip
             if config.learn.loss.stress > 0:
                 require_stress(store)
@@ -264,10 +264,10 @@ class Rounds:
             median = self.results.get_or_compute(
                 f"usual {number}", lambda: committee.median_disagreement(list(FrameStore(before / VALIDATION)))
             )
-            limit, shown = config.explore.limit * median, of_one(self._progress, f"round {number}: dynamics")
+            limit, shown = config.explore.limit * median, progress_of(self._progress, f"round {number}: dynamics")
             dynamics = explore(committee, self.structures, config, limit, number, folder, shown)
         with self.results.stage(f"round {number}: labelling"):
-            shown, limits = of_one(self._progress, f"round {number}: labelling"), config.select.limits
+            shown, limits = progress_of(self._progress, f"round {number}: labelling"), config.select.limits
             labelled = label_states(self.teacher, dynamics.selection, limits, folder, self._processes, shown)
         result = round_result(number, frames_in(before), committee, labelled, dynamics)
         add_frames(new_frames(labelled), config.learn.validation, config.seed + number, folder, before)

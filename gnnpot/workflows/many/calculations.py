@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.config import to_mapping
-from gnnpot.engines.constraints import hold
+from gnnpot.engines.constraints import fix_atoms
 from gnnpot.engines.fresh import fresh
 from gnnpot.engines.relax import RelaxConfig, relax, with_results
 from gnnpot.errors import ConfigError
@@ -47,7 +47,7 @@ class Relaxing:
     """Relaxation of each structure."""
 
     config: RelaxConfig = field(default_factory=RelaxConfig)
-    fix: str | None = None  #: fixed atoms, see `engines.constraints.hold`
+    fix: str | None = None  #: fixed atoms, see `engines.constraints.fix_atoms`
 
     name = "relaxations"
     max_atoms = 0
@@ -59,7 +59,7 @@ class Relaxing:
     def __call__(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Found]:
         for atoms in structures:
             if self.fix:
-                hold(atoms, self.fix)
+                fix_atoms(atoms, self.fix)
             found = relax(atoms, fresh(calculator), self.config)
             if found.interrupted:
                 raise KeyboardInterrupt

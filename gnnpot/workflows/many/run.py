@@ -114,7 +114,7 @@ def _earlier(output: Path, folder: Path, identity: dict[str, Any], what: str) ->
         return None
     replaceable(output, MANY)
     found = read_many(output)
-    require_same(found.identity, identity, where=output, what=what)
+    require_same(found.identity, identity, where=output, kind=what)
     if read_plan(folder) == identity:
         # the earlier call was killed before it removed the results log
         with ResultsLog(folder, identity, what) as results:

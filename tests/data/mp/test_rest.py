@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from gnnpot.data.mp import Curation, DeltaSource, TaskInterface, TrajectoryTable, ask_about_tasks, curate
+from gnnpot.data.mp import Curation, DeltaSource, TaskInterface, TrajectoryTable, curate, query_tasks
 from gnnpot.data.mp.filters import Deprecated, FarFromFinal, Labels, TaskJumps
 from gnnpot.data.mp.rest import canonical
 from gnnpot.errors import DataError
@@ -95,7 +95,7 @@ def test_canonical_names():
 
 
 def test_materials_deprecation_and_final_energies(server, opened, tmp_path, trajectories):
-    tasks = ask_about_tasks(opened, Curation(), TaskInterface(KEY, server.endpoint), tmp_path / "f", quiet)
+    tasks = query_tasks(opened, Curation(), TaskInterface(KEY, server.endpoint), tmp_path / "f", quiet)
     of = {number: tasks[identifier(number), "GGA"] for number in range(100, 106)}
     assert [of[n].material_id for n in range(100, 106)] == ["mp-134", "mp-134", "mp-30", "mp-30", "mp-153", ""]
     assert [of[n].deprecated for n in range(100, 106)] == [False, False, False, True, True, False]
@@ -123,7 +123,7 @@ def test_magnetic_moments_of_the_last_frames(server, opened, tmp_path, trajector
     made.add_site_property("magmom", moments)
     server.structures[102] = made.as_dict()
     interface = TaskInterface(KEY, server.endpoint, magmoms=True)
-    tasks = ask_about_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
+    tasks = query_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
     store = curate(DeltaSource(opened, tasks), Curation(filters=(Labels(),)), tmp_path / "s")
     found = [f for f in store if f.magmoms is not None]
     assert len(found) == 1 and found[0].magmoms.tolist() == moments and found[0].energy == last.energy
@@ -134,23 +134,23 @@ def test_asking_is_resumed_where_it_ended(server, opened, tmp_path, monkeypatch)
     server.broken = 3
     interface = TaskInterface(KEY, server.endpoint)
     with pytest.raises(DataError, match="did not answer .*run the same command again"):
-        ask_about_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
+        query_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
     before, server.broken = len(server.asked), None
     shown = []
-    tasks = ask_about_tasks(opened, Curation(), interface, tmp_path / "f", lambda *words: shown.append(words))
+    tasks = query_tasks(opened, Curation(), interface, tmp_path / "f", lambda *words: shown.append(words))
     assert len(server.asked) == before + 1 and {canonical(t) for t in server.asked[-1][1]} == {104, 105}
     assert len(tasks) == 6 and shown[-1][0] == pytest.approx(1)
-    again = ask_about_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
+    again = query_tasks(opened, Curation(), interface, tmp_path / "f", quiet)
     assert again == tasks and len(server.asked) == before + 1
 
 
 def test_a_wrong_key(server, opened, tmp_path):
     with pytest.raises(DataError, match="401 .*Invalid authentication.* check the key"):
-        ask_about_tasks(opened, Curation(), TaskInterface("x" * 32, server.endpoint), tmp_path / "f", quiet)
+        query_tasks(opened, Curation(), TaskInterface("x" * 32, server.endpoint), tmp_path / "f", quiet)
     with pytest.raises(DataError, match="32 characters.*check the key"):
-        ask_about_tasks(opened, Curation(), TaskInterface("x", server.endpoint), tmp_path / "g", quiet)
+        query_tasks(opened, Curation(), TaskInterface("x", server.endpoint), tmp_path / "g", quiet)
 
 
 def test_an_address_that_nobody_answers(opened, tmp_path):
     with pytest.raises(DataError, match="did not answer"):
-        ask_about_tasks(opened, Curation(), TaskInterface(KEY, "http://127.0.0.1:9/"), tmp_path / "f", quiet)
+        query_tasks(opened, Curation(), TaskInterface(KEY, "http://127.0.0.1:9/"), tmp_path / "f", quiet)

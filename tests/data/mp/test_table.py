@@ -140,7 +140,7 @@ def test_reading_from_any_place_on_gives_the_rest(rows, tmp_path, monkeypatch):
 
 
 def test_a_lattice_that_is_held_constant(trajectories, tmp_path):
-    frames = [f.with_(cell=trajectories[0][0].cell) for f in trajectories[0]]
+    frames = [f.replace(cell=trajectories[0][0].cell) for f in trajectories[0]]
     uri = write_table(tmp_path / "t", [row(frames, 1, lattice=[frames[0].cell.tolist()]), row(trajectories[1], 2)])
     (batch,) = batches(uri)
     assert np.array_equal(batch.cell[: len(frames)], [frames[0].cell] * len(frames))
@@ -218,5 +218,5 @@ def test_the_published_frames_survive(shared, tmp_path):
     store = curate(DeltaSource(TrajectoryTable.open(uri)), LOOSE, tmp_path / "s")
     assert len(store) == len(frames)
     for a, b in zip(frames, store, strict=True):
-        b = b.with_(provenance=a.provenance, stress=a.stress)
+        b = b.replace(provenance=a.provenance, stress=a.stress)
         assert same(a, b)

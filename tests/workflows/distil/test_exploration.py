@@ -120,7 +120,7 @@ def test_a_frame_that_validates_never_trains(whole, tmp_path):
     assert {"original", "rattled", "drawn", "picked"} <= kinds
     # the one frame with silver trains: a student can't validate on what it does not know
     frames = [f for f in stores[0][0] if "Ni" not in f.symbols][:3]
-    frames.append(frames[0].with_(numbers=np.full(4, 47)))
+    frames.append(frames[0].replace(numbers=np.full(4, 47)))
     for seed in range(8):
         add_frames(frames, 0.6, seed, tmp_path / str(seed))
         held = FrameStore(tmp_path / str(seed) / VALIDATION)

@@ -73,7 +73,7 @@ def shifted(tmp_path_factory, frames):
     """The frames as another code would label them: another zero of each element, forces a little larger."""
     path = tmp_path_factory.mktemp("shifted") / "shifted.store"
     other = [
-        f.with_(
+        f.replace(
             energy=1.1 * f.energy + sum(OFFSET[s] for s in f.symbols),
             forces=1.1 * f.forces,
             stress=1.1 * f.stress,
@@ -201,7 +201,7 @@ def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
 
 def test_nor_does_it_where_there_are_many_materials(frames, start, tmp_path):
     """A comparison's numbers of frames may lie on both sides of what counts as few."""
-    many = [f.with_(provenance=replace(f.provenance, material_id=f"m{k % 30}")) for k, f in enumerate(frames * 3)]
+    many = [f.replace(provenance=replace(f.provenance, material_id=f"m{k % 30}")) for k, f in enumerate(frames * 3)]
     store = write_store(many, tmp_path / "many.store").folder
     parts = {}
     for count in (20, 80, None):
@@ -375,7 +375,7 @@ def test_bad_input_is_one_sentence(config, start, shifted, frames, tmp_path):
     for name in ("ase.calculators.emt:EMT", str(tmp_path)):
         with pytest.raises(CheckpointError):
             finetune(replace(config, start=name, run=tmp_path / "other"))
-    bare = write_store([f.with_(energy=None) for f in frames], tmp_path / "bare.store").folder
+    bare = write_store([f.replace(energy=None) for f in frames], tmp_path / "bare.store").folder
     with pytest.raises(DataError, match="no training frame has an energy"):
         finetune(replace(config, run=tmp_path / "b", data=replace(config.data, train=bare)))
     with pytest.raises(ConfigError, match="99 are asked for, there are"):
