@@ -46,16 +46,16 @@ FINITE = Domain("a finite number", math.isfinite)
 POSITIVE = Domain("a number above 0", lambda x: 0 < x < math.inf)
 NOT_NEGATIVE = Domain("a number from 0 on", lambda x: 0 <= x < math.inf)
 NOT_ZERO = Domain("a number other than 0", lambda x: math.isfinite(x) and x != 0)
-SHARE = Domain("a number from 0 to below 1", lambda x: 0 <= x < 1)
-INNER_SHARE = Domain("a number between 0 and 1", lambda x: 0 < x < 1)
-WHOLE = Domain("a whole number", lambda _: True, whole=True)
-WHOLE_FROM_0 = Domain("a whole number from 0 on", lambda n: n >= 0, whole=True)
-WHOLE_FROM_1 = Domain("a whole number from 1 on", lambda n: n >= 1, whole=True)
+FRACTION = Domain("a number from 0 to below 1", lambda x: 0 <= x < 1)
+OPEN_FRACTION = Domain("a number between 0 and 1", lambda x: 0 < x < 1)
+INTEGER = Domain("a whole number", lambda _: True, whole=True)
+INTEGER_FROM_0 = Domain("a whole number from 0 on", lambda n: n >= 0, whole=True)
+INTEGER_FROM_1 = Domain("a whole number from 1 on", lambda n: n >= 1, whole=True)
 #: numbers of steps; more would not finish within a lifetime
 STEPS = Domain("a whole number from 0 to 1e12", lambda n: 0 <= n <= 10**12, whole=True)
 #: time steps, fs; smaller steps don't change positions in double precision
 TIMESTEP = Domain("a number above 0, of at least 1e-6 fs", lambda x: 1e-6 <= x < math.inf)
-WHOLE_FROM_2 = Domain("a whole number from 2 on", lambda n: n >= 2, whole=True)
+INTEGER_FROM_2 = Domain("a whole number from 2 on", lambda n: n >= 2, whole=True)
 
 
 def check_fields(config: Any) -> None:
@@ -103,7 +103,7 @@ def _check_of(hint: Any, domain: Domain | None) -> Check:
     if hint is float:
         return (domain or FINITE).problem
     if hint is int:
-        return (domain or WHOLE).problem
+        return (domain or INTEGER).problem
     if hint in (bool, str):
         words = "true or false" if hint is bool else "a text"
         return lambda value: None if isinstance(value, hint) else f"{value!r} is not {words}"

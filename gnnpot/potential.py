@@ -49,7 +49,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.fast.first_call import PREDICTION, TRAINING, first_call
 from gnnpot.models.layers import ModuleList
-from gnnpot.torch_modes import are_usual, usual_modes
+from gnnpot.torch_modes import default_modes, has_default_modes
 from gnnpot.units import VOIGT
 
 
@@ -208,7 +208,7 @@ class Potential(nn.Module):
         """Build the graph of a structure for this potential; raises the errors of `check`."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
-        with usual_modes():
+        with default_modes():
             return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 
     def forward(
@@ -219,8 +219,8 @@ class Potential(nn.Module):
         With `training`, all results are differentiable with respect to the parameters, for use in a loss. Otherwise
         only the energy is, and only if forces, stress and virials are not requested.
         """
-        if not are_usual():
-            with usual_modes():
+        if not has_default_modes():
+            with default_modes():
                 return self.forward(
                     graph.differentiable(), forces=forces, stress=stress, virials=virials, training=training
                 )

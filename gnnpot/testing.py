@@ -34,7 +34,7 @@ from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import build_model, find_architecture
 from gnnpot.models.architectures import AnyModelConfig
 from gnnpot.potential import Potential, Prediction
-from gnnpot.properties.contract import QUESTIONS, ContractReport, Tolerances, check_contract
+from gnnpot.properties.contract import CHECKS, ContractReport, Tolerances, check_contract
 from gnnpot.properties.contract.structures import default_structures
 
 with needs_extra("gnnpot.testing"):
@@ -75,7 +75,7 @@ class ModelContract:
             Calculator(potential, dtype=torch.float64), self._structures(), tolerances=self.tolerances
         )
 
-    @pytest.mark.parametrize("question", QUESTIONS)
+    @pytest.mark.parametrize("question", CHECKS)
     def test_physics(self, report: ContractReport, question: str) -> None:
         """The measurements of `gnnpot check`, one question at a time."""
         checks = [check for check in report.checks if check.name == question]

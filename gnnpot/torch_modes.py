@@ -1,6 +1,6 @@
 """Isolation from PyTorch modes and defaults set by the user; conversion of devices and dtypes.
 
-with usual_modes():
+with default_modes():
     ...                              # as in a new process: no inference mode, no autocast, tensors on the CPU
 
 as_device("cuda"), as_dtype("float64")           # or ConfigError
@@ -18,12 +18,12 @@ from gnnpot.errors import ConfigError
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def usual_modes() -> contextlib.AbstractContextManager[None]:
+def default_modes() -> contextlib.AbstractContextManager[None]:
     """Context manager without inference mode and autocast, in which new tensors are on the CPU.
 
     In inference mode, PyTorch computes no derivatives, even if they are requested explicitly.
     """
-    return _NOTHING if are_usual() else _without_modes()
+    return _NOTHING if has_default_modes() else _without_modes()
 
 
 _NOTHING = contextlib.nullcontext()
@@ -42,8 +42,8 @@ def _without_modes() -> Iterator[None]:
         yield
 
 
-def are_usual() -> bool:
-    """Whether the modes and the default device are those of `usual_modes` already."""
+def has_default_modes() -> bool:
+    """Whether the modes and the default device are those of `default_modes` already."""
     return not (
         torch.is_inference_mode_enabled()
         # ten times faster than torch.get_default_device; called at each step of dynamics

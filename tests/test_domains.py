@@ -12,7 +12,7 @@ from typer.models import OptionInfo
 from gnnpot.cli import app
 from gnnpot.cli.domains import commands
 from gnnpot.config import from_mapping
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_1, Domain, check_fields
+from gnnpot.domains import FRACTION, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, Domain, check_fields
 from gnnpot.engines.md import MDConfig
 from gnnpot.engines.relax import RelaxConfig
 from gnnpot.errors import ConfigError
@@ -28,13 +28,13 @@ class Options:
     ratio: float = 1.0
     step: Annotated[float, POSITIVE] = 1.0
     maybe: Annotated[float | None, NOT_NEGATIVE] = None
-    count: Annotated[int, WHOLE_FROM_1] = 1
+    count: Annotated[int, INTEGER_FROM_1] = 1
     number: int = 0
-    sizes: Annotated[tuple[int, ...], WHOLE_FROM_1] = (1,)
+    sizes: Annotated[tuple[int, ...], INTEGER_FROM_1] = (1,)
     pair: tuple[float, float] | None = None
     mixed: int | str = 1
     kind: Literal["one", "two"] = "one"
-    share: Annotated[float, SHARE] = 0.0
+    share: Annotated[float, FRACTION] = 0.0
     flag: bool = False
 
     def __post_init__(self) -> None:

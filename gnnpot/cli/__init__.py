@@ -43,7 +43,7 @@ from gnnpot.cli import (
     warm,
 )
 from gnnpot.cli.common import compilation_progress
-from gnnpot.cli.console import Console, printable, replace_what_is_not_encoded, styled
+from gnnpot.cli.console import Console, printable, replace_unencodable_characters, styled
 from gnnpot.cli.domains import check_domains
 from gnnpot.cli.sentences import in_command_line_words
 from gnnpot.errors import GnnpotError
@@ -105,7 +105,7 @@ def _log_handler() -> logging.Handler:
 
 def main() -> None:
     """Entry point of the console script."""
-    replace_what_is_not_encoded()
+    replace_unencodable_characters()
     try:
         with needs_extra("this command"), compilation_progress():
             app()

@@ -8,7 +8,7 @@ import typer
 
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE
 from gnnpot.errors import counted
 from gnnpot.runs.json_text import to_json
 
@@ -42,7 +42,7 @@ def build(
     yes: Annotated[bool, typer.Option("--yes", help="Run a language model's recipe without confirmation.")] = False,
     relax: Annotated[str | None, typer.Option(help="Relax the positions (not the cell) with this potential.")] = None,
     fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="Largest force (eV/Å) of the relaxed structure.")] = 0.05,
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="Maximum number of steps of the relaxation.")] = 500,
+    steps: Annotated[int, INTEGER_FROM_0, typer.Option(help="Maximum number of steps of the relaxation.")] = 500,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -182,7 +182,7 @@ def mcp(
     folder: Annotated[Path, typer.Option(help="Working folder; no other is read or written.")] = Path(
         "gnnpot-structures"
     ),
-    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
+    atoms: Annotated[int, INTEGER_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
     seconds: Annotated[float, POSITIVE, typer.Option(help="Time limit of a relaxation or dynamics run (s).")] = 120.0,
 ) -> None:
     """Serve building, relaxation and dynamics to AI assistants (Model Context Protocol over stdio).

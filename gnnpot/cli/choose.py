@@ -10,7 +10,7 @@ from rich.table import Table
 from gnnpot.cli.common import count_bar
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.runs.json_text import to_json
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def choose(
     structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
-    count: Annotated[int, WHOLE_FROM_1, typer.Option("--count", "-n", help="Number of structures to choose.")],
+    count: Annotated[int, INTEGER_FROM_1, typer.Option("--count", "-n", help="Number of structures to choose.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Output file: .extxyz, .traj or another multi-structure format of ASE."),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 #: printed if an earlier call has finished the run
-ENDED = "This run has ended before and is shown as it was; --fresh begins it again."
+ALREADY_FINISHED = "This run has ended before and is shown as it was; --fresh begins it again."
 
 
 class Precision(StrEnum):
@@ -65,7 +65,7 @@ def open_model(model: str) -> "OpenedPotential":
         return open_potential(model, report)
 
 
-def beside(source: Path, ending: str) -> Path:
+def default_output(source: Path, ending: str) -> Path:
     """Default path of an output: the source's name with another ending, in the source's folder.
 
     Raises `DataError` if the source has no file name, as for `.` and the empty string.
@@ -75,7 +75,7 @@ def beside(source: Path, ending: str) -> Path:
     return source.with_name(f"{source.stem}{ending}")
 
 
-def written_at(model: Path) -> int | None:
+def modification_time(model: Path) -> int | None:
     """Modification time (ns) of a checkpoint; `None` if it does not exist."""
     with contextlib.suppress(OSError):
         return (model / "card.json").stat().st_mtime_ns
@@ -165,7 +165,7 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
         raise ConfigError(f"{module}:{name}: can't be made without arguments ({error}); give module:Class") from None
     if not isinstance(calculator, BaseCalculator):
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
-    _with_sentences(calculator, f"{module}:{name}")
+    _raise_data_errors(calculator, f"{module}:{name}")
     return calculator
 
 
@@ -180,7 +180,7 @@ def _required(found: Callable[..., object]) -> str:
     return ", ".join(p.name for p in parameters if p.default is p.empty and p.kind not in variadic)
 
 
-def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
+def _raise_data_errors(calculator: "BaseCalculator", name: str) -> None:
     """Make a calculator of another package raise `DataError`, whose message says what could not be computed."""
     from ase.calculators.calculator import PropertyNotImplementedError
 

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
+from gnnpot.cli.common import (
+    Precision,
+    chosen_device,
+    count_bar,
+    default_output,
+    open_calculator,
+    open_model,
+    read_structure,
+)
 from gnnpot.cli.console import Console, styled, to_table
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, NOT_ZERO, POSITIVE
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
@@ -86,10 +94,10 @@ def conductivity(
     discard: Annotated[
         float, NOT_NEGATIVE, typer.Option(help="Initial production time (ps) that is excluded from the analysis.")
     ] = 0.0,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
+    seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
     processes: Annotated[
         int | None,
-        WHOLE_FROM_1,
+        INTEGER_FROM_1,
         typer.Option("--processes", "-p", help="Number of temperatures in parallel, sharing the cores; default: all."),
     ] = None,
     output: Annotated[
@@ -133,11 +141,11 @@ def _conduct(given: dict[str, Any]) -> None:
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     _refuse_unused(given)
     if trajectory is not None:
-        place = output or beside(trajectory[0], "-conductivity")
+        place = output or default_output(trajectory[0], "-conductivity")
         _check_report(place)
         study = _analysed(trajectory, config, given["frame_time"])
     else:
-        place = output or beside(structure, "-conductivity")
+        place = output or default_output(structure, "-conductivity")
         atoms = read_structure(structure, given["index"])
         make = MakeCalculator(given["model"], given["device"], given["dtype"])
         _try_model(make, atoms)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 #: Unicode categories of characters that control a terminal, or hide or reorder other characters
-_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 class Console(rich.console.Console):
@@ -56,7 +56,7 @@ def on_one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def replace_what_is_not_encoded() -> None:
+def replace_unencodable_characters() -> None:
     """Make the standard streams replace characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         # a substitute for a stream, as in tests, may have no encoding
@@ -65,7 +65,7 @@ def replace_what_is_not_encoded() -> None:
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _OBEYED:
+    if character in "\n\t" or unicodedata.category(character) not in _CONTROL_CATEGORIES:
         return character
     return character.encode("unicode_escape").decode()
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from gnnpot.cli.console import Console
 from gnnpot.cli.order import order
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import FRACTION, INTEGER_FROM_0, INTEGER_FROM_1
 from gnnpot.errors import ConfigError, counted
 from gnnpot.runs.json_text import to_json
 
@@ -83,7 +83,7 @@ def convert(
     source: Annotated[str, typer.Option(help="Origin of the data for the manifest; default: file names.")] = "",
     option: ReaderOption = None,
     bad_frames: Annotated[BadFrames, typer.Option(help="Stop at an invalid frame, or skip it.")] = BadFrames.stop,
-    shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
+    shard_size: Annotated[int, INTEGER_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
     check: Annotated[
         bool, typer.Option("--check-stress/--no-check-stress", help="Check sign and unit of stresses by energies.")
     ] = True,
@@ -204,9 +204,9 @@ def split(
         list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test. May be repeated.")
     ] = None,
     validation: Annotated[
-        float, SHARE, typer.Option(help="With --by source: fraction of train that is used for validation.")
+        float, FRACTION, typer.Option(help="With --by source: fraction of train that is used for validation.")
     ] = 0.0,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of the random split.")] = 0,
+    seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of the random split.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnnpot.cli.common import ENDED, Precision, open_calculator, written_at
+from gnnpot.cli.common import ALREADY_FINISHED, Precision, modification_time, open_calculator
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
 from gnnpot.cli.train import run_result
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE
 from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def distil_command(
             help="Override an option, as key.key=value. May be repeated. All options are in distil.yaml of a run.",
         ),
     ] = None,
-    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Labelling processes.")] = 1,
+    processes: Annotated[int, INTEGER_FROM_1, typer.Option("--processes", "-p", help="Labelling processes.")] = 1,
     device: Annotated[str | None, typer.Option(help="Device of the teacher: cpu, cuda, …; default: its own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
     resume: Annotated[
@@ -98,7 +98,7 @@ def _distil(
 
     resume, quiet, as_json = how
     console = Console(soft_wrap=True, quiet=as_json)
-    before = written_at(options.run / MODEL) if resume else None
+    before = modification_time(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
 
         def show(sentence: str) -> None:
@@ -109,8 +109,8 @@ def _distil(
     if as_json:
         typer.echo(to_json(run_result(options.run, "report.md")))
         return
-    if before is not None and written_at(options.run / MODEL) == before:
-        console.print(ENDED, highlight=False)
+    if before is not None and modification_time(options.run / MODEL) == before:
+        console.print(ALREADY_FINISHED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]
     console.print(_rounds_table(rounds_rows(card)))
     console.print(to_table(errors_rows(card), "Errors of the final student"))

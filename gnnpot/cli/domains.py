@@ -1,6 +1,6 @@
 """Domain checks of command-line options, annotated with the domains of `gnnpot.domains`.
 
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="Maximum number of steps.")] = 500
+    steps: Annotated[int, INTEGER_FROM_0, typer.Option(help="Maximum number of steps.")] = 500
 
 A value outside the domain is an error in the command line (exit status 2), like a value of the wrong type.
 """

@@ -14,7 +14,7 @@ from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, POSITIVE
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.json_text import to_json
 
@@ -29,11 +29,13 @@ _OUTPUT, _PICOSECONDS = Path("evaluation"), 10.0
 
 CountOption = Annotated[
     int | None,
-    WHOLE_FROM_1,
+    INTEGER_FROM_1,
     typer.Option(help="With --suite: maximum number of crystals, pairs or frames; default: all."),
 ]
 ProcessesOption = Annotated[
-    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: number of processes, of one thread each.")
+    int,
+    INTEGER_FROM_1,
+    typer.Option("--processes", "-p", help="With --suite: number of processes, of one thread each."),
 ]
 DataOption = Annotated[Path | None, typer.Option(help="With --suite: the data file, or a folder that contains it.")]
 OthersArgument = Annotated[
@@ -56,7 +58,7 @@ def evaluate_command(
         Path, typer.Option("--output", "-o", help="With --suite: output folder of results, table and plots.")
     ] = _OUTPUT,
     count: CountOption = None,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: seed of random choices.")] = 0,
+    seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="With --suite: seed of random choices.")] = 0,
     picoseconds: Annotated[
         float, POSITIVE, typer.Option(help="With --suite dynamics: simulation time (ps).")
     ] = _PICOSECONDS,

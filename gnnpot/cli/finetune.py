@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.common import ALREADY_FINISHED, modification_time
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey, StressOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
 from gnnpot.cli.train import run_result
-from gnnpot.domains import WHOLE_FROM_2
+from gnnpot.domains import INTEGER_FROM_2
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.runs.json_text import to_json
 
@@ -44,7 +44,7 @@ OnlyOption = Annotated[
 
 FramesOption = Annotated[
     list[int] | None,
-    WHOLE_FROM_2,
+    INTEGER_FROM_2,
     typer.Option(help="With --compare: number of training frames; default: all. May be repeated."),
 ]
 
@@ -146,14 +146,14 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool, as_json: boo
             console.print(to_table(news.rows(), "Element references"))
             console.print(news.sentence(), highlight=False)
 
-    before = written_at(options.run / MODEL) if resume else None
+    before = modification_time(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
         finetune(options, resume, progress=bars, on_event=show)
     if as_json:
         typer.echo(to_json(run_result(options.run)))
         return
-    if before is not None and written_at(options.run / MODEL) == before:
-        console.print(ENDED, highlight=False)
+    if before is not None and modification_time(options.run / MODEL) == before:
+        console.print(ALREADY_FINISHED, highlight=False)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
     console.print(to_table(retention_rows(measured), "What was won, what was lost"))
     if "earlier" in measured:

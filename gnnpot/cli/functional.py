@@ -9,7 +9,7 @@ from rich.table import Table
 from gnnpot.cli.common import count_bar, read_structure
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, POSITIVE
 from gnnpot.errors import ConfigError, DataError, counted
 from gnnpot.runs.json_text import to_json
 
@@ -40,7 +40,7 @@ IndexOption = Annotated[int, typer.Option(help="Index of the structure in the fi
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output files.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 ProcessesOption = Annotated[
-    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Number of parallel calculations, of one thread each.")
+    int, INTEGER_FROM_1, typer.Option("--processes", "-p", help="Number of parallel calculations, of one thread each.")
 ]
 
 
@@ -55,7 +55,9 @@ def data(
     crystal: Annotated[
         list[str] | None, typer.Option(help="One of the ten semiconductors. May be repeated; default: all.")
     ] = None,
-    triples: Annotated[int, WHOLE_FROM_0, typer.Option(help="Number of non-interacting samples of each crystal.")] = 12,
+    triples: Annotated[
+        int, INTEGER_FROM_0, typer.Option(help="Number of non-interacting samples of each crystal.")
+    ] = 12,
     structures: Annotated[
         Path | None, typer.Option(help="File of crystals to use instead; their elements need pseudopotentials.")
     ] = None,
@@ -86,7 +88,9 @@ def data(
     with count_bar(quiet) as bar:
         task = bar.add_task("Kohn-Sham", total=len(tasks))
         generate(tasks, folder, processes, lambda done, _: bar.update(task, completed=done))
-    _say(as_json, {"folder": folder, "samples": len(tasks)}, f"{counted(len(tasks), 'sample')} in {folder}")
+    _print_result_line(
+        as_json, {"folder": folder, "samples": len(tasks)}, f"{counted(len(tasks), 'sample')} in {folder}"
+    )
 
 
 @app.command()
@@ -99,7 +103,7 @@ def train(
     without: Annotated[
         list[str] | None, typer.Option(help="Exclude all samples of this crystal. May be repeated.")
     ] = None,
-    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Seed of the initial weights.")] = None,
+    seed: Annotated[int | None, INTEGER_FROM_0, typer.Option(help="Seed of the initial weights.")] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,7 +136,7 @@ def train(
     about = {"samples": len(used), "crystals": sorted({s.crystal for s in used})}
     save(functional, output / "model", about, overwrite=True)
     said = f"{output / 'model'}: trained on {counted(len(used), 'sample')}"
-    _say(as_json, {"model": output / "model", **about}, said)
+    _print_result_line(as_json, {"model": output / "model", **about}, said)
 
 
 @app.command()
@@ -253,7 +257,7 @@ def plot(
             status.update(name)
             densities[name] = solve_orbital_free(task.atoms, one).density
     draw_densities(output, task.atoms, densities, axis - 1)
-    _say(as_json, {"output": output, "densities": list(densities)}, f"{output}: {', '.join(densities)}")
+    _print_result_line(as_json, {"output": output, "densities": list(densities)}, f"{output}: {', '.join(densities)}")
 
 
 def _read_all(path: Path) -> "list[tuple[str, Atoms]]":
@@ -299,7 +303,7 @@ def _evaluation_table(results: "Sequence[SampleErrors]") -> Table:
     return table
 
 
-def _say(as_json: bool, value: dict, sentence: str) -> None:
+def _print_result_line(as_json: bool, value: dict, sentence: str) -> None:
     if as_json:
         typer.echo(to_json(value))
     else:

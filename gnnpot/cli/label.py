@@ -13,7 +13,7 @@ from gnnpot.cli.common import Precision, open_calculator
 from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import WHOLE_FROM_0
+from gnnpot.domains import INTEGER_FROM_0
 from gnnpot.errors import counted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def label_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store.")],
     config: Annotated[Path | None, typer.Option(help="YAML file of distortions, seed and limits.")] = None,
     distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
-    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Seed of the random distortions.")] = None,
+    seed: Annotated[int | None, INTEGER_FROM_0, typer.Option(help="Seed of the random distortions.")] = None,
     melt_model: Annotated[
         str | None, typer.Option(help="Model for the dynamics of 'melted'; default: --model.")
     ] = None,

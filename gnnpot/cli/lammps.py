@@ -7,7 +7,7 @@ import typer
 
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
@@ -27,7 +27,7 @@ def lammps(
     elements: Annotated[
         str | None, typer.Option(help="Elements of the atom types, as Na,Cl, for the printed input lines.")
     ] = None,
-    threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Number of threads per rank.")] = 1,
+    threads: Annotated[int, INTEGER_FROM_1, typer.Option(help="Number of threads per rank.")] = 1,
     log: Annotated[Path | None, typer.Option(help="LAMMPS log file; default: log.lammps.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from gnnpot.cli.common import open_calculator
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import show
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 from gnnpot.errors import ConfigError
 from gnnpot.runs.executors import EXECUTORS, open_executor
 
@@ -32,12 +32,12 @@ ManyOption = Annotated[
     ),
 ]
 ProcessesOption = Annotated[
-    int | None, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Number of worker processes; default: 1.")
+    int | None, INTEGER_FROM_1, typer.Option("--processes", "-p", help="Number of worker processes; default: 1.")
 ]
 ExecutorOption = Annotated[str, typer.Option("--executor", help=f"Executor: {EXECUTORS}.")]
 
 
-def refuse(many: bool, one: dict[str, bool], executor: str, processes: int | None) -> None:
+def check_many_options(many: bool, one: dict[str, bool], executor: str, processes: int | None) -> None:
     """Raise an error for options that do not go with `--many`, or need it.
 
     Args:

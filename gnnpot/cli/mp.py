@@ -11,7 +11,7 @@ import typer
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.json_text import to_json
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def mp(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store.")],
     table: TableOption = None,
-    table_version: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Table version; default: newest.")] = None,
+    table_version: Annotated[int | None, INTEGER_FROM_0, typer.Option(help="Table version; default: newest.")] = None,
     mptrj: Annotated[Path | None, typer.Option(help="Read this MPtrj JSON file (or .gz) instead of a table.")] = None,
     matpes: Annotated[Path | None, typer.Option(help="Read this MatPES JSON file (or .gz) instead of a table.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of the selection of frames.")] = None,
@@ -51,8 +51,8 @@ def mp(
     with_ids: IdsOption = False,
     with_magmoms: MagmomsOption = False,
     endpoint: Annotated[str | None, typer.Option(help="Address of the API; default: the Materials Project's.")] = None,
-    limit: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Stop after this number of frames.")] = None,
-    shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
+    limit: Annotated[int | None, INTEGER_FROM_1, typer.Option(help="Stop after this number of frames.")] = None,
+    shard_size: Annotated[int, INTEGER_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
     check: Annotated[
         bool, typer.Option("--check-stress/--no-check-stress", help="Check sign and unit of stresses by energies.")
     ] = True,

@@ -7,9 +7,9 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import beside
+from gnnpot.cli.common import default_output
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 
 if TYPE_CHECKING:
     from gnnpot.data.ordering import Ordered
@@ -22,7 +22,7 @@ def order(
     ] = None,
     cells: Annotated[
         tuple[int, int, int] | None,
-        WHOLE_FROM_1,
+        INTEGER_FROM_1,
         typer.Option(
             help="Repeats along each lattice vector; default: the smallest supercell with integer atom counts."
         ),
@@ -42,7 +42,7 @@ def order(
     from gnnpot.data.ordering import order_structure
     from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format, write_atomically
 
-    output = output or beside(structure, "-ordered.cif")
+    output = output or default_output(structure, "-ordered.cif")
     refuse_same({"output": output}, inputs=[structure])
     refuse_overwrite(output, overwrite)
     ordered = order_structure(structure, cells)

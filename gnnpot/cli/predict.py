@@ -9,9 +9,9 @@ import typer
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
-from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, check_many_options, compute_many
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
@@ -40,7 +40,7 @@ def predict_command(
         ),
     ] = DEFAULT,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Also predict stresses.")] = True,
-    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms in a batch.")] = 512,
+    max_atoms: Annotated[int, INTEGER_FROM_1, typer.Option(help="Maximum number of atoms in a batch.")] = 512,
     many: ManyOption = False,
     processes: ProcessesOption = None,
     executor: ExecutorOption = "processes",
@@ -60,7 +60,7 @@ def predict_command(
     renamed to OUTPUT at the end.
     """
     given = locals()
-    refuse(many, {}, executor, processes)
+    check_many_options(many, {}, executor, processes)
     if many:
         chosen, flags = (model, device, dtype), (overwrite, quiet, as_json)
         compute_many(structures, lambda: _predicting(given), output, chosen, (executor, processes), flags)

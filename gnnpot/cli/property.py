@@ -11,9 +11,9 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED, Precision, beside, open_calculator, read_structure
+from gnnpot.cli.common import ALREADY_FINISHED, Precision, default_output, open_calculator, read_structure
 from gnnpot.cli.console import Console
-from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, check_many_options, compute_many
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
 from gnnpot.errors import ConfigError, PluginError
@@ -78,14 +78,14 @@ def property_command(
     if name is None:
         _list_properties()
         return
-    refuse(many, {"--index": index != -1}, executor, processes)
+    check_many_options(many, {"--index": index != -1}, executor, processes)
     found = find_property(name)
     if structure is None:
         _list_options(name, found)
         return
     given: dict[str, Any] = {}
     apply_overrides(given, settings or ())
-    folder = output or beside(structure, f"-{name}")
+    folder = output or default_output(structure, f"-{name}")
     if many:
         flags, chosen = (fresh, quiet, as_json), (model, device, dtype)
         compute_many(structure, lambda: _property_of(name, given), folder, chosen, (executor, processes), flags)
@@ -129,7 +129,7 @@ def _calculated(
     before = _earlier(file, picture, identity, options["fresh"])
     if before is not None:
         if not options["quiet"]:
-            Console(stderr=True).print(ENDED, highlight=False)
+            Console(stderr=True).print(ALREADY_FINISHED, highlight=False)
         return before
     with ResultsLog(folder / CALCULATIONS, identity, f"property {name}", fresh=options["fresh"]) as log:
         with Bars(options["quiet"]) as bars:

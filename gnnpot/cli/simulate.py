@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, beside, open_calculator, read_structure
+from gnnpot.cli.common import Precision, default_output, open_calculator, read_structure
 from gnnpot.cli.console import styled
-from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, check_many_options, compute_many
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import FINITE, INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP
 from gnnpot.errors import DataError, counted
 from gnnpot.hub.shipped import DEFAULT
 
@@ -134,10 +134,10 @@ def relax(
     """
     given = locals()
     one = {"--trajectory": trajectory is not None, "--resume": resume, "--index": index != -1}
-    refuse(many, one, executor, processes)
+    check_many_options(many, one, executor, processes)
     if many:
         chosen, flags = (model, device, dtype), (overwrite, quiet, as_json)
-        folder = output or beside(structure, "-relaxed")
+        folder = output or default_output(structure, "-relaxed")
         compute_many(structure, lambda: _relaxing(given), folder, chosen, (executor, processes), flags)
     else:
         _relax_one(given)
@@ -166,7 +166,7 @@ def _relax_one(given: dict[str, Any]) -> None:
     from gnnpot.engines.relax import relax as run_relaxation
 
     structure, trajectory, overwrite = given["structure"], given["trajectory"], given["overwrite"]
-    output = given["output"] or beside(structure, "-relaxed.extxyz")
+    output = given["output"] or default_output(structure, "-relaxed.extxyz")
     config = _relax_config(given)
     refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
     _check_relaxation_trajectory(trajectory)
@@ -201,12 +201,12 @@ def md(
     taut: Annotated[float, POSITIVE, typer.Option(help="Time constant (fs) of bussi and Nosé-Hoover chains.")] = 100.0,
     taup: Annotated[float, POSITIVE, typer.Option(help="Time constant (fs) of the barostat.")] = 1000.0,
     friction: Annotated[float, POSITIVE, typer.Option(help="Friction (1/fs) of langevin and npt-langevin….")] = 0.01,
-    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Seed of the initial velocities and the thermostat.")] = 0,
+    seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of the initial velocities and the thermostat.")] = 0,
     keep_velocities: Annotated[
         bool, typer.Option("--keep-velocities", help="Start with the file's velocities.")
     ] = False,
-    equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Initial steps excluded from the means.")] = 0,
-    interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Number of steps between frames and log lines.")] = 10,
+    equilibration: Annotated[int, INTEGER_FROM_0, typer.Option(help="Initial steps excluded from the means.")] = 0,
+    interval: Annotated[int, INTEGER_FROM_1, typer.Option(help="Number of steps between frames and log lines.")] = 10,
     fix: FixOption = None,
     trajectory: TrajectoryOption = None,
     elements: ElementsOption = None,
@@ -233,8 +233,8 @@ def md(
     from gnnpot.engines.files import refuse_same
     from gnnpot.engines.md import run_md
 
-    trajectory = trajectory or beside(structure, "-md.traj")
-    log = log or beside(structure, "-md.log")
+    trajectory = trajectory or default_output(structure, "-md.traj")
+    log = log or default_output(structure, "-md.log")
     refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     outputs: Any = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite}

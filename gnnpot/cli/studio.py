@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gnnpot.cli.console import Console
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE
 from gnnpot.errors import ConfigError
 
 
@@ -27,9 +27,9 @@ def studio(
         list[Path] | None, typer.Option(help="Folder of an additional potential. May be repeated.")
     ] = None,
     jobs: Annotated[
-        int | None, WHOLE_FROM_1, typer.Option(help="Number of parallel jobs; default: half of the cores.")
+        int | None, INTEGER_FROM_1, typer.Option(help="Number of parallel jobs; default: half of the cores.")
     ] = None,
-    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
+    atoms: Annotated[int, INTEGER_FROM_1, typer.Option(help="Maximum number of atoms of a structure.")] = 5000,
     memory: Annotated[
         float | None, POSITIVE, typer.Option(min=0.5, help="Memory limit of a job (GiB); default: half of the memory.")
     ] = None,

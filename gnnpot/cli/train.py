@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.common import ALREADY_FINISHED, modification_time
 from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
@@ -47,15 +47,15 @@ def train_command(
     from gnnpot.training.run import MODEL, train
 
     options = read_config(_config_path(config, preset), settings or ())
-    before = written_at(options.run / MODEL) if resume else None
+    before = modification_time(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
         train(options, resume, progress=bars)
     if as_json:
         typer.echo(to_json(run_result(options.run)))
         return
     console = Console(soft_wrap=True)
-    if before is not None and written_at(options.run / MODEL) == before:
-        console.print(ENDED, highlight=False)
+    if before is not None and modification_time(options.run / MODEL) == before:
+        console.print(ALREADY_FINISHED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, count_bar, open_model
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.domains import INTEGER_FROM_1
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
 
@@ -30,7 +30,7 @@ def warm_command(
     ] = None,
     processes: Annotated[
         int | None,
-        WHOLE_FROM_1,
+        INTEGER_FROM_1,
         typer.Option("--processes", "-p", help="Number of parallel compilations; default: number of cores."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,

@@ -36,7 +36,7 @@ from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.models.fast.first_call import first_call
 from gnnpot.potential import Potential, Prediction
-from gnnpot.torch_modes import as_device, as_dtype, usual_modes
+from gnnpot.torch_modes import as_device, as_dtype, default_modes
 from gnnpot.units import stress_to_voigt
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Calculator(ase_calculator.Calculator):
         if not 0 <= skin <= MAX_SKIN:
             raise ValueError(f"skin: {skin} Å is not between 0 and {MAX_SKIN:.0f} Å")
         where, precision = as_device(device), as_dtype(dtype)
-        with usual_modes():
+        with default_modes():
             potential, self.card, sha256 = _opened(model)
             self.potential = _frozen_copy(potential, where, precision)
         self.parameters.update(_identity(self.potential, self.card, sha256))
@@ -184,7 +184,7 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """Calculate all properties at once, since they come from the same derivative; called by ASE."""
-        with self._lock, usual_modes(), compiled_together(lambda: first_call(self.potential.model)):
+        with self._lock, default_modes(), compiled_together(lambda: first_call(self.potential.model)):
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:

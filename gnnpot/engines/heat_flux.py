@@ -38,7 +38,7 @@ from gnnpot.graphs import Graph
 from gnnpot.graphs.size import GraphSize, check_memory
 from gnnpot.graphs.unfolded import Unfolded, unfold
 from gnnpot.potential import Potential, forces_from_edges
-from gnnpot.torch_modes import usual_modes
+from gnnpot.torch_modes import default_modes
 
 #: memory for the derivatives, in units of the memory of a prediction
 _PASSES = 4
@@ -104,7 +104,7 @@ def _energies_and_virials(atoms: Atoms, calculator: Calculator) -> tuple[np.ndar
         )
     potential = calculator.potential
     hops = _hops(potential)
-    with usual_modes():
+    with default_modes():
         graph = calculator.graph(atoms).to("cpu")
         # the neighbour list includes the skin, which would be added to the range of each hop
         near, _ = graph.within(potential.cutoff)

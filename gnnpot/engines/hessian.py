@@ -24,7 +24,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.potential import Potential
 from gnnpot.runs.progress import Progress, no_progress
-from gnnpot.torch_modes import usual_modes
+from gnnpot.torch_modes import default_modes
 
 
 def hessian(atoms: Atoms, calculator: Calculator, *, progress: Progress = no_progress) -> np.ndarray:
@@ -84,10 +84,10 @@ def _products(atoms: Atoms, calculator: Calculator, directions: np.ndarray) -> I
             f"Hessian: {type(calculator).__name__} can't be differentiated; give a gnnpot.Calculator, or take finite "
             "differences (ase.vibrations)"
         )
-    with usual_modes():
+    with default_modes():
         positions, gradient = _gradient(atoms, calculator)
     for direction in directions:
-        with usual_modes(), torch.enable_grad():
+        with default_modes(), torch.enable_grad():
             along = (gradient * torch.as_tensor(direction, device=gradient.device)).sum()
             found = None
             if along.requires_grad:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from ase import Atoms
 
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP, check_fields
 
 Ensemble = Literal[
     "nve",
@@ -50,10 +50,10 @@ class MDConfig:
     taut: Annotated[float, POSITIVE] = 100.0  #: fs, time constant of the thermostats `bussi` and Nosé-Hoover chains
     taup: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the barostats
     friction: Annotated[float, POSITIVE] = 0.01  #: 1/fs, friction coefficient for `langevin` and `npt-langevin…`
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed of the initial velocities and the thermostat
+    seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed of the initial velocities and the thermostat
     keep_velocities: bool = False  #: start from the velocities of the given structure
-    equilibration: Annotated[int, WHOLE_FROM_0] = 0  #: initial steps left out of the averages
-    interval: Annotated[int, WHOLE_FROM_1] = 10  #: steps between frames and log lines
+    equilibration: Annotated[int, INTEGER_FROM_0] = 0  #: initial steps left out of the averages
+    interval: Annotated[int, INTEGER_FROM_1] = 10  #: steps between frames and log lines
     elements: tuple[str, ...] = ()  #: elements whose positions a `.zarr` trajectory holds; empty: all
     max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K, temperature above which a run is stopped
 

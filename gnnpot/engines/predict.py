@@ -25,7 +25,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
 from gnnpot.potential import Potential, Prediction
-from gnnpot.torch_modes import as_device, as_dtype, usual_modes
+from gnnpot.torch_modes import as_device, as_dtype, default_modes
 
 
 def predict(
@@ -65,7 +65,7 @@ def predict(
     else:
         potential = model.potential if isinstance(model, OpenedPotential) else load(model)
     where, precision = as_device(device), as_dtype(dtype)
-    with usual_modes():
+    with default_modes():
         potential = copy.deepcopy(potential).eval().requires_grad_(False).to(device=where, dtype=precision)
     return _predictions(potential, map(as_atoms, structures), stress, max_atoms)
 
@@ -100,7 +100,7 @@ def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool
 
 
 def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> Prediction:
-    with usual_modes():
+    with default_modes():
         graphs = [potential.graph(atoms) for atoms in structures]
         return potential(Batch.from_data_list(graphs).to(potential.device), stress=stress)
 

@@ -31,7 +31,7 @@ from gnnpot.graphs.skin import SKIN, SkinList
 from gnnpot.hub.opening import OpenedPotential
 from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.potential import Potential
-from gnnpot.torch_modes import usual_modes
+from gnnpot.torch_modes import default_modes
 
 with needs_extra("gnnpot.engines.torch_sim"):
     from torch_sim.models.interface import ModelInterface
@@ -107,7 +107,7 @@ class TorchSimModel(ModelInterface):
             energy [B] eV, forces [N, 3] eV/Å, stress [B, 3, 3] eV/Å³, positive under tension.
         """
         values = state if isinstance(state, dict) else {name: getattr(state, name) for name in _READ}
-        with usual_modes():
+        with default_modes():
             graph = self._batch(values).to(self._device)
             prediction = self.potential(graph, forces=self.compute_forces, stress=self.compute_stress)
         given = values["positions"]

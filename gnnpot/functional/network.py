@@ -46,7 +46,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, check_fields
 from gnnpot.functional.fixed import Blocks, pauli_sum
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
@@ -69,13 +69,13 @@ class NetworkConfig:
     #: "field": learned kernels between perceptrons (`FieldNetwork`); "kernel": fixed kernels (`KernelNetwork`)
     kind: str = "field"
     #: number of fields at each grid point between the layers, for kind "field"
-    channels: Annotated[int, WHOLE_FROM_1] = 12
+    channels: Annotated[int, INTEGER_FROM_1] = 12
     #: width of the hidden layers of the perceptrons
-    hidden: Annotated[int, WHOLE_FROM_1] = 32
+    hidden: Annotated[int, INTEGER_FROM_1] = 32
     #: number of convolutions with learned kernels, each followed by a perceptron, for kind "field"; 0: semi-local
-    layers: Annotated[int, WHOLE_FROM_0] = 2
+    layers: Annotated[int, INTEGER_FROM_0] = 2
     #: number of Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`; 2 or more
-    gaussians: Annotated[int, WHOLE_FROM_1] = 10
+    gaussians: Annotated[int, INTEGER_FROM_1] = 10
     #: n_k, centre of the last Gaussian of a learned kernel, in n = |G|/(2 k_F0)
     reach: Annotated[float, POSITIVE] = 2.2
     #: n_c, in n = |G|/(2 k_F0): the density is filtered with exp(-(n/n_c)^4) before it is differentiated
@@ -83,7 +83,7 @@ class NetworkConfig:
     #: n_1, in n: cut-off of the same filter for the density in the first input; 0: no filter
     first_filter: Annotated[float, NOT_NEGATIVE] = 0.0
     #: f, fraction of the reference density that is added to the density to keep inputs finite
-    floor: Annotated[float, INNER_SHARE] = 0.02
+    floor: Annotated[float, OPEN_FRACTION] = 0.02
     #: f~, the same for a filtered density by which the derivatives are divided; 0: they are divided by that with f
     smooth_floor: Annotated[float, NOT_NEGATIVE] = 0.0
     #: make the linear response of the uniform gas exact
@@ -91,7 +91,7 @@ class NetworkConfig:
     #: scales s of the fixed kernels w(s n), for kind "kernel"
     scales: Annotated[tuple[float, ...], POSITIVE] = (0.5, 0.7, 1.0, 1.4, 2.0)
     #: seed of the initial weights and of the order of batches
-    seed: Annotated[int, WHOLE_FROM_0] = 0
+    seed: Annotated[int, INTEGER_FROM_0] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 from ase import Atoms
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.domains import INTEGER_FROM_0, POSITIVE, check_fields
 from gnnpot.errors import DataError
 from gnnpot.functional import crystals
 from gnnpot.functional.data import Task
@@ -51,7 +51,7 @@ class DataConfig:
     #: crystals without displacements
     undisplaced: tuple[str, ...] = ("Si",)
     #: number of non-interacting samples of each crystal
-    triples: Annotated[int, WHOLE_FROM_0] = 12
+    triples: Annotated[int, INTEGER_FROM_0] = 12
     #: add the samples of `other_tasks`
     others: bool = False
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional.energy import TotalEnergy, electronic_parts
 from gnnpot.functional.external import Ions
@@ -47,7 +47,7 @@ class SolverSettings:
     #: expected decrease of the energy in the next step at convergence, Ha/atom
     tolerance: Annotated[float, POSITIVE] = 1e-8
     #: largest number of steps
-    steps: Annotated[int, WHOLE_FROM_1] = 200
+    steps: Annotated[int, INTEGER_FROM_1] = 200
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from gnnpot.compiler.memory import keep_freed_memory
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
@@ -48,7 +48,7 @@ class Stage:
     """Stage of L-BFGS, with the weights of the loss."""
 
     #: largest number of evaluations of the loss
-    evaluations: Annotated[int, WHOLE_FROM_0] = 150
+    evaluations: Annotated[int, INTEGER_FROM_0] = 150
     #: weight of the squared error of the potential; the weight of the squared error of the density is 1
     potential: Annotated[float, NOT_NEGATIVE] = 0.03
     #: weight of the squared error of the kinetic energy per electron
@@ -68,7 +68,7 @@ class TrainConfig:
     #: kind and sizes of the network
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
     #: number of steps of SOAP, with one batch each; 0: L-BFGS only
-    soap_steps: Annotated[int, WHOLE_FROM_0] = 1500
+    soap_steps: Annotated[int, INTEGER_FROM_0] = 1500
     #: highest learning rate of SOAP, which decays to a fiftieth along a cosine
     rate: Annotated[float, POSITIVE] = 1e-2
     #: weights of the loss at the first step of SOAP; its `evaluations` are not used
@@ -78,7 +78,7 @@ class TrainConfig:
     #: weight of a non-interacting sample; the weight of a self-consistent sample is 1
     triple_weight: Annotated[float, NOT_NEGATIVE] = 0.3
     #: number of pairs of steps and gradients in the history of L-BFGS
-    history: Annotated[int, WHOLE_FROM_1] = 40
+    history: Annotated[int, INTEGER_FROM_1] = 40
 
     def __post_init__(self) -> None:
         check_fields(self)

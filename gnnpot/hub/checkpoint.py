@@ -31,7 +31,7 @@ from gnnpot.models.architectures import find_package
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
-from gnnpot.torch_modes import usual_modes
+from gnnpot.torch_modes import default_modes
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
     where = str(folder / CARD)
     try:
         content, tensors = upgrade(content, load_tensors(weights))
-        with usual_modes():
+        with default_modes():
             potential = _potential(content, tensors, where)
         _check_summary(content, potential)
         card = from_mapping(Card, content["card"], where=f"{where}: card")

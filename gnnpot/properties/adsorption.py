@@ -25,7 +25,7 @@ from pymatgen.core.adsorption import AdsorbateSiteFinder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from gnnpot.data.structures import StructureLike, as_atoms
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.domains import INTEGER_FROM_0, POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
@@ -138,7 +138,7 @@ class AdsorptionConfig:
 
     molecule: str | None = None
     adsorbate: StructureLike | None = None
-    binding_atom: Annotated[int, WHOLE_FROM_0] = 0
+    binding_atom: Annotated[int, INTEGER_FROM_0] = 0
     distance: Annotated[float, POSITIVE] = 2.0
     held: float = 0.5
     reference: float | None = None

@@ -79,7 +79,7 @@ class Defects(Generic[AnyDefect]):
         raise NotImplementedError
 
     @property
-    def places(self) -> str:
+    def xlabel(self) -> str:
         """Label of the horizontal axis of the plot."""
         raise NotImplementedError
 
@@ -118,7 +118,7 @@ class Defects(Generic[AnyDefect]):
         axes.axhline(0, color="black", linewidth=0.7)
         axes.set_xticks(place, names)
         axes.set(
-            xlabel=self.places, ylabel="formation energy, eV", title=f"{self.title}, {self.atoms} atoms",
+            xlabel=self.xlabel, ylabel="formation energy, eV", title=f"{self.title}, {self.atoms} atoms",
             xlim=(-0.8, len(names) - 0.2),
         )  # fmt: skip
         axes.margins(y=0.14)

@@ -30,7 +30,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import WHOLE_FROM_0, check_fields
+from gnnpot.domains import INTEGER_FROM_0, check_fields
 from gnnpot.engines.predict import energies_of
 from gnnpot.errors import SimulationError
 from gnnpot.properties.relaxed import crystal_of
@@ -155,7 +155,7 @@ class EquationOfStateConfig:
     """
 
     volumes: Sequence[float] | None = None
-    max_shifts: Annotated[int, WHOLE_FROM_0] = 8
+    max_shifts: Annotated[int, INTEGER_FROM_0] = 8
 
     def __post_init__(self) -> None:
         check_fields(self)

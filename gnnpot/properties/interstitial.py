@@ -21,7 +21,7 @@ from ase.geometry import get_distances, is_minkowski_reduced, minkowski_reduce
 from scipy.spatial import Voronoi
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
 from gnnpot.properties.relaxed import crystal_of
@@ -61,7 +61,7 @@ class InterstitialEnergies(Defects[InterstitialSite]):
         return f"{self.element} in {self.formula}"
 
     @property
-    def places(self) -> str:
+    def xlabel(self) -> str:
         """Label of the horizontal axis of the plot."""
         return "start, in fractional coordinates"
 
@@ -88,8 +88,8 @@ class InterstitialConfig:
     element: str | None = None
     chemical_potentials: Mapping[str, float] | None = None
     references: Mapping[str, StructureLike] | None = None
-    most: Annotated[int, WHOLE_FROM_1] = 4
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    most: Annotated[int, INTEGER_FROM_1] = 4
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
     relax: bool = True
     fmax: Annotated[float, POSITIVE] = 0.01

@@ -27,7 +27,7 @@ from ase.optimize import FIRE
 from ase.utils.forcecurve import fit_images
 
 from gnnpot.data.structures import StructureLike, as_atoms
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.properties.hops import Hop, end_structures, find_hops
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
@@ -126,15 +126,15 @@ class NebConfig:
 
     final: StructureLike | None = None
     ion: str | None = None
-    hop: Annotated[int, WHOLE_FROM_0] = 0
+    hop: Annotated[int, INTEGER_FROM_0] = 0
     longest: Annotated[float, POSITIVE] = 5.0
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
-    images: Annotated[int, WHOLE_FROM_1] = 5
+    images: Annotated[int, INTEGER_FROM_1] = 5
     climb: bool = True
     relax: bool = True
     fmax: Annotated[float, POSITIVE] = 0.03
-    steps: Annotated[int, WHOLE_FROM_1] = 500
+    steps: Annotated[int, INTEGER_FROM_1] = 500
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -28,7 +28,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_1, Domain, check_fields
+from gnnpot.domains import INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, Domain, check_fields
 from gnnpot.errors import DataError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
@@ -163,7 +163,7 @@ class PhononsConfig:
         fmax: eV/Å, convergence threshold of the largest force in this relaxation.
     """
 
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
     displacement: Annotated[float, DISPLACEMENT] = 0.01
     mesh_length: Annotated[float, POSITIVE] = 100.0

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.equation_of_state import scaled_to
@@ -133,7 +133,7 @@ class QuasiHarmonicConfig:
     """
 
     ratios: tuple[float, ...] = (0.97, 0.985, 1.0, 1.015, 1.03, 1.045, 1.06)
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
     displacement: Annotated[float, DISPLACEMENT] = 0.01
     mesh_length: Annotated[float, POSITIVE] = 60.0

@@ -22,7 +22,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from gnnpot.data.structures import StructureLike, as_atoms
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.domains import INTEGER_FROM_0, POSITIVE, check_fields
 from gnnpot.errors import DataError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.runs.progress import Progress, no_progress
@@ -104,7 +104,7 @@ class RdfConfig:
 
     cutoff: Annotated[float, POSITIVE] = 8.0
     width: Annotated[float, POSITIVE] = 0.05
-    discard: Annotated[int, WHOLE_FROM_0] = 0
+    discard: Annotated[int, INTEGER_FROM_0] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

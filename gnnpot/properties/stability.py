@@ -182,7 +182,7 @@ def dynamics_outcome(
     )
 
 
-def hot_cell(atoms: Atoms, least: int = 48, most: int = 110) -> Atoms:
+def near_cubic_supercell(atoms: Atoms, least: int = 48, most: int = 110) -> Atoms:
     """Supercell with at least `least` atoms and a shape as close to a cube as possible with up to `most` atoms.
 
     If the cell has more than half of `most` atoms, supercells with up to twice its atoms are considered.

@@ -29,7 +29,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from gnnpot.data.structures import StructureLike, as_atoms
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
@@ -160,7 +160,7 @@ class SurfaceConfig:
         fmax: eV/Å, convergence threshold of the largest force in slabs.
     """
 
-    max_index: Annotated[int, WHOLE_FROM_1] = 1
+    max_index: Annotated[int, INTEGER_FROM_1] = 1
     thickness: Annotated[float, POSITIVE] = 12.0
     vacuum: Annotated[float, POSITIVE] = 12.0
     relax: bool = True

@@ -28,7 +28,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.formula import Formula
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, displacement_forces, phonopy_atoms
@@ -127,11 +127,11 @@ class ThermalConductivityConfig:
         fmax: eV/Å, convergence threshold of the largest force in this relaxation.
     """
 
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
     cutoff: Annotated[float | None, POSITIVE] = None
     displacement: Annotated[float, DISPLACEMENT] = 0.03
-    mesh: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    mesh: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     mesh_length: Annotated[float, POSITIVE] = 50.0
     temperatures: Annotated[tuple[float, ...], POSITIVE] = tuple(range(100, 1001, 50))
     isotopes: bool = False

@@ -20,7 +20,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.geometry import get_distances
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
 from gnnpot.properties.relaxed import crystal_of
@@ -74,7 +74,7 @@ class VacancyEnergies(Defects[VacancySite]):
         return f"Vacancies of {self.formula}"
 
     @property
-    def places(self) -> str:
+    def xlabel(self) -> str:
         """Label of the horizontal axis of the plot."""
         return "site"
 
@@ -138,7 +138,7 @@ class VacancyConfig:
     element: str | None = None
     chemical_potentials: Mapping[str, float] | None = None
     references: Mapping[str, StructureLike] | None = None
-    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    supercell: Annotated[tuple[int, int, int] | None, INTEGER_FROM_1] = None
     length: Annotated[float, POSITIVE] = 10.0
     relax: bool = True
     fmax: Annotated[float, POSITIVE] = 0.01

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from ase.data import atomic_numbers
 
 from gnnpot.config import from_mapping, parse_yaml, read_yaml
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
 
@@ -32,7 +32,7 @@ class Limits:
     min_distance: Annotated[float, POSITIVE] = 0.6  #: least distance of atoms, Å; checked before the calculation
     max_force: Annotated[float, POSITIVE] = 100.0  #: largest force on an atom, eV/Å
     max_stress: Annotated[float, POSITIVE] = 3.0  #: largest stress component, eV/Å³; 1 eV/Å³ is 160 GPa
-    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000  #: largest number of atoms of a frame
+    max_atoms: Annotated[int, INTEGER_FROM_1] = 1000  #: largest number of atoms of a frame
     #: isolated pairs of atoms that attract each other below this distance, in sums of their covalent radii, are
     #: excluded: the labeller has an unphysical minimum there
     wall: Annotated[float, NOT_NEGATIVE] = 0.0
@@ -54,7 +54,7 @@ class LabelConfig:
         Original(), Rattled(rattle=0.05), Rattled(rattle=0.2), Strained(strain=0.05), Scaled(volume=(0.8, 1.25))
     )  # fmt: skip
     #: seed of the random numbers of all distortions
-    seed: Annotated[int, WHOLE_FROM_0] = 0
+    seed: Annotated[int, INTEGER_FROM_0] = 0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class StartConfig:
     """Options of the initial frames of a distillation: the given structures, undistorted and distorted."""
 
     #: largest number of structures, evenly spread over the given ones
-    structures: Annotated[int, WHOLE_FROM_1] = 300
+    structures: Annotated[int, INTEGER_FROM_1] = 300
     #: distortions that are applied to each of them
     distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
 

@@ -17,7 +17,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.data import chemical_symbols, covalent_radii
 
 from gnnpot.data.frame import atomic_number
-from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, NOT_NEGATIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 
 #: groups of the periodic table, from left to right; lanthanides and actinides are groups of their own
@@ -40,8 +40,8 @@ class DistortionError(DataError):
 class Distortion:
     """Base class of distortions. Raises `ValueError` for invalid options."""
 
-    count: Annotated[int, WHOLE_FROM_1] = 1  #: number of structures generated from each structure
-    min_atoms: Annotated[int, WHOLE_FROM_1] = 1  #: periodic structures with fewer atoms are repeated
+    count: Annotated[int, INTEGER_FROM_1] = 1  #: number of structures generated from each structure
+    min_atoms: Annotated[int, INTEGER_FROM_1] = 1  #: periodic structures with fewer atoms are repeated
     #: standard deviation of the random displacement of every atom along each axis, Å
     rattle: Annotated[float, NOT_NEGATIVE] = 0.0
 
@@ -139,7 +139,7 @@ class Vacancies(Distortion):
     """Random atoms removed."""
 
     kind: Literal["vacancies"] = "vacancies"
-    removed: Annotated[int, WHOLE_FROM_1] = 1  #: number of removed atoms
+    removed: Annotated[int, INTEGER_FROM_1] = 1  #: number of removed atoms
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
@@ -154,7 +154,7 @@ class Swapped(Distortion):
     """Random pairs of atoms of different elements swapped."""
 
     kind: Literal["swapped"] = "swapped"
-    pairs: Annotated[int, WHOLE_FROM_1] = 1  #: number of pairs, swapped consecutively
+    pairs: Annotated[int, INTEGER_FROM_1] = 1  #: number of pairs, swapped consecutively
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:

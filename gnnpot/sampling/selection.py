@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from gnnpot.data.frame import Frame
-from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, check_fields
 from gnnpot.sampling.config import Limits
 from gnnpot.sampling.trajectories import SampledTrajectory
 
@@ -25,13 +25,13 @@ class SelectionConfig:
     RENAMED: ClassVar[dict[str, str]] = {"drawn": "random", "picked": "uncertain"}
 
     #: size of the random sample; errors on it, before it is used for training, estimate those of the whole dynamics
-    random: Annotated[int, WHOLE_FROM_1] = 20
+    random: Annotated[int, INTEGER_FROM_1] = 20
     #: size of the high-uncertainty sample, which has the states of the largest disagreement
-    uncertain: Annotated[int, WHOLE_FROM_0] = 40
+    uncertain: Annotated[int, INTEGER_FROM_0] = 40
     #: states of the high-uncertainty sample have a larger disagreement than this, eV/Å
     level: Annotated[float, NOT_NEGATIVE] = 0.0
     #: least separation of two states of the high-uncertainty sample in the same trajectory, in states
-    apart: Annotated[int, WHOLE_FROM_1] = 3
+    apart: Annotated[int, INTEGER_FROM_1] = 3
     #: frames outside of these limits are excluded and counted
     limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
 

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.frame import Frame, Provenance
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.runs.results_log import ResultsLog
@@ -38,17 +38,17 @@ class TrajectoryConfig:
     #: temperatures of consecutive trajectories, repeated cyclically, K
     temperatures: Annotated[tuple[float, ...], POSITIVE] = (300.0, 600.0, 1000.0)
     #: number of trajectories in each round
-    trajectories: Annotated[int, WHOLE_FROM_1] = 12
+    trajectories: Annotated[int, INTEGER_FROM_1] = 12
     #: number of steps of each trajectory, unless it ends early
-    steps: Annotated[int, WHOLE_FROM_1] = 2000
+    steps: Annotated[int, INTEGER_FROM_1] = 2000
     timestep: Annotated[float, POSITIVE] = 1.0  #: fs
     friction: Annotated[float, POSITIVE] = 0.02  #: 1/fs
     #: number of steps between states whose disagreement is evaluated
-    interval: Annotated[int, WHOLE_FROM_1] = 10
+    interval: Annotated[int, INTEGER_FROM_1] = 10
     #: largest component of the random initial strain of each trajectory, with which stresses are sampled; 0 for none
     strain: float = 0.03
     #: structures with fewer atoms are repeated
-    min_atoms: Annotated[int, WHOLE_FROM_1] = 1
+    min_atoms: Annotated[int, INTEGER_FROM_1] = 1
     #: disagreement at which a trajectory ends, in units of the median disagreement on the validation frames
     limit: float = 5.0
 

@@ -16,7 +16,15 @@ from typing import Annotated, Literal
 from gnnpot.config import apply_overrides, from_mapping, read_yaml
 from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES
 from gnnpot.data.readers import RecordOptions
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
+from gnnpot.domains import (
+    FRACTION,
+    INTEGER_FROM_0,
+    INTEGER_FROM_1,
+    INTEGER_FROM_2,
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_fields,
+)
 from gnnpot.errors import suggest
 from gnnpot.models import ModelConfig
 
@@ -26,14 +34,14 @@ class SplitConfig:
     """Random split of the frames of `data.train`, for subsets without files of their own."""
 
     #: fraction of frames for validation, which selects the best weights; not used if `data.validation` is given
-    validation: Annotated[float, SHARE] = 0.05
+    validation: Annotated[float, FRACTION] = 0.05
     #: fraction of frames for the test at the end; not used if `data.test` is given
-    test: Annotated[float, SHARE] = 0.0
+    test: Annotated[float, FRACTION] = 0.0
     #: "material" keeps the frames of a material together; "frame" draws single frames, which underestimates test
     #: errors; "count" draws single frames too, but exact numbers of them, at least one: for small data sets
     by: Literal["material", "frame", "count"] = "material"
     #: seed of the split
-    seed: Annotated[int, WHOLE_FROM_0] = 0
+    seed: Annotated[int, INTEGER_FROM_0] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -100,7 +108,7 @@ class DataConfig:
     test: Path | tuple[Path, ...] = ()
     #: number of frames to train and validate on, taken from those that remain after the split; smaller selections are
     #: subsets of larger ones, and the test subset is unchanged; empty: all
-    frames: Annotated[int | None, WHOLE_FROM_2] = None
+    frames: Annotated[int | None, INTEGER_FROM_2] = None
     #: how they are selected: "random", with `split.seed`, or "representative" of the atomic environments of all frames
     #: (`sampling.representative`), the most informative first
     choose: Literal["random", "representative"] = "random"
@@ -120,7 +128,7 @@ class DataConfig:
     #: it, they are calculated at each step
     derivatives_gib: Annotated[float, NOT_NEGATIVE] = 3.0
     #: processes that read frames and build graphs during training; 0: none. Not used with cached graphs
-    workers: Annotated[int, WHOLE_FROM_0] = 0
+    workers: Annotated[int, INTEGER_FROM_0] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -223,7 +231,7 @@ class ScheduleConfig:
     """Learning rate schedule: linear warm-up, then cosine decay to `lr_min`."""
 
     #: steps over which the learning rate rises from 0; with horizon "time", a tenth of the time at most
-    warmup_steps: Annotated[int, WHOLE_FROM_0] = 100
+    warmup_steps: Annotated[int, INTEGER_FROM_0] = 100
     #: learning rate at the end
     lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
     #: length of the cosine decay: all `epochs`, or `max_minutes` of wall time, without that for compiling. With "time",
@@ -243,11 +251,11 @@ class BatchConfig:
     """
 
     #: number of frames in a batch
-    frames: Annotated[int | None, WHOLE_FROM_1] = None
+    frames: Annotated[int | None, INTEGER_FROM_1] = None
     #: largest number of atoms in a batch
-    max_atoms: Annotated[int | None, WHOLE_FROM_1] = None
+    max_atoms: Annotated[int | None, INTEGER_FROM_1] = None
     #: largest number of edges within the potential's cutoff in a batch
-    max_edges: Annotated[int | None, WHOLE_FROM_1] = None
+    max_edges: Annotated[int | None, INTEGER_FROM_1] = None
     #: factor by which validation batches are larger, as validation needs no second derivatives
     validation_factor: Annotated[float, POSITIVE] = 2.0
 
@@ -272,7 +280,7 @@ class LightningConfig:
     #: number of devices per node, or a list of devices in Lightning's format
     devices: int | str = 1
     #: number of nodes
-    num_nodes: Annotated[int, WHOLE_FROM_1] = 1
+    num_nodes: Annotated[int, INTEGER_FROM_1] = 1
     #: "ddp" for several devices; "ddp_find_unused_parameters_true" if a part of the model is not trained, for instance
     #: CHGNet's magnetic moments with `loss.magmoms` 0
     strategy: str = "auto"
@@ -290,28 +298,28 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
     #: passes over the training frames
-    epochs: Annotated[int, WHOLE_FROM_1] = 100
+    epochs: Annotated[int, INTEGER_FROM_1] = 100
     #: largest number of steps; if the epochs have more, the schedule ends there
-    max_steps: Annotated[int | None, WHOLE_FROM_1] = None
+    max_steps: Annotated[int | None, INTEGER_FROM_1] = None
     #: minutes of wall time after which the training stops, including those before a resume, excluding compilation
     max_minutes: Annotated[float | None, POSITIVE] = None
     #: steps between validations; empty: about one epoch
-    validate_every: Annotated[int | None, WHOLE_FROM_1] = None
+    validate_every: Annotated[int | None, INTEGER_FROM_1] = None
     #: number of validations without a better loss after which the training stops; empty: never
-    patience: Annotated[int | None, WHOLE_FROM_1] = None
+    patience: Annotated[int | None, INTEGER_FROM_1] = None
     #: which (averaged) weights are kept: those of the "best" validation, or the "last" ones, for validation sets too
     #: small to select weights
     keep: Literal["best", "last"] = "best"
     #: steps between checkpoints; one is also written at each validation
-    checkpoint_every: Annotated[int, WHOLE_FROM_1] = 200
+    checkpoint_every: Annotated[int, INTEGER_FROM_1] = 200
     #: steps between lines of the log
-    log_every: Annotated[int, WHOLE_FROM_1] = 10
+    log_every: Annotated[int, INTEGER_FROM_1] = 10
     #: decay of the exponential moving average of the weights; the averaged weights are validated and kept. 0: none
-    ema: Annotated[float, SHARE] = 0.999
+    ema: Annotated[float, FRACTION] = 0.999
     #: largest norm of the gradient of all parameters (gradient clipping); 0: no limit
     clip: Annotated[float, NOT_NEGATIVE] = 10.0
     #: seed of the initial weights and of the order of frames
-    seed: Annotated[int, WHOLE_FROM_0] = 0
+    seed: Annotated[int, INTEGER_FROM_0] = 0
     #: precision of the model; energies are always summed in float64
     precision: Literal["float32", "float64"] = "float32"
     #: name of the potential, for its card; empty: name of the run folder

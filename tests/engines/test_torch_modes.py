@@ -12,7 +12,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.predict import predict
 from gnnpot.errors import ConfigError
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
-from gnnpot.torch_modes import are_usual, usual_modes
+from gnnpot.torch_modes import default_modes, has_default_modes
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def test_modes_change_no_result(potential, crystal, mode, tmp_path):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
     for forces in (predicted.get_forces(), direct.forces.numpy(force=True)):
         np.testing.assert_allclose(forces, expected[0], rtol=0, atol=1e-12)
-    assert are_usual()
+    assert has_default_modes()
 
 
 def test_a_potential_that_was_cast_in_inference_mode(potential, crystal):
@@ -75,8 +75,8 @@ def test_a_potential_that_was_cast_in_inference_mode(potential, crystal):
 
 def test_the_usual_modes_end_with_their_block():
     with torch.inference_mode(), torch.device("meta"):
-        with usual_modes():
-            assert are_usual() and torch.zeros(1).device.type == "cpu"
+        with default_modes():
+            assert has_default_modes() and torch.zeros(1).device.type == "cpu"
         assert torch.is_inference_mode_enabled() and torch.zeros(1).device.type == "meta"
 
 

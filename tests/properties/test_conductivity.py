@@ -29,8 +29,8 @@ from gnnpot.properties.conductivity.msd import (
     chosen_lags,
     collective_msd,
     diffusion_samples,
-    of_blocks,
-    of_samples,
+    estimate_from_blocks,
+    estimate_from_samples,
     tracer_msd,
 )
 from gnnpot.properties.conductivity.result import conclude
@@ -58,7 +58,7 @@ def test_intervals_of_blocks_hold_the_truth():
         moved = walk(2e-5, 0.5, ions=12, frames=800, seed=seed)
         for name, true in (("tracer", 2e-5), ("collective", 4e-5)):
             slopes = block_slopes(moved.ions, 5, 10, collective=name == "collective")
-            held[name] += of_blocks(slopes).scaled(1e-4 / FRAME_TIME).holds(true)
+            held[name] += estimate_from_blocks(slopes).scaled(1e-4 / FRAME_TIME).holds(true)
     assert min(held.values()) >= 51
 
 
@@ -104,8 +104,8 @@ def test_the_posterior_is_that_of_kinisi():
     )
     fit = diffusion.Diffusion(sc.DataGroup({"da": data, "dimensionality": sc.scalar(3.0)}))
     fit.bayesian_regression(time[0], n_samples=1500, n_burn=3000, progress=False, random_state=np.random.RandomState(0))
-    theirs = of_samples(np.asarray(fit.gradient.values) / 6 * 1e-4)
-    ours = of_samples(diffusion_samples(msd, FRAME_TIME, 1, 0))
+    theirs = estimate_from_samples(np.asarray(fit.gradient.values) / 6 * 1e-4)
+    ours = estimate_from_samples(diffusion_samples(msd, FRAME_TIME, 1, 0))
     assert ours.value == pytest.approx(theirs.value, rel=0.01)
     assert ours.high - ours.low == pytest.approx(theirs.high - theirs.low, rel=0.1)
 

@@ -22,7 +22,7 @@ from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.models.zbl import ZBL, ZBLConfig
 from gnnpot.potential import Potential
-from gnnpot.properties.contract import FLOAT32, QUESTIONS, ContractReport, check_contract
+from gnnpot.properties.contract import CHECKS, FLOAT32, ContractReport, check_contract
 
 
 def _failed(report: ContractReport) -> set[str]:
@@ -33,7 +33,7 @@ def test_effective_medium_theory():
     """ASE's EMT keeps everything; it has no jump that counts, though its cutoff is not quite smooth."""
     report = check_contract(EMT(), elements=["Cu", "Ni"])
     assert report.passed, report.failures
-    assert len(report.checks) > 100 and {c.name for c in report.checks} <= set(QUESTIONS)
+    assert len(report.checks) > 100 and {c.name for c in report.checks} <= set(CHECKS)
     assert {"rotation", "supercell", "smooth cluster", "isolated atom"} <= {c.name for c in report.checks}
 
 

@@ -26,7 +26,7 @@ from gnnpot.properties.stability import (
     closest_approach,
     dynamics_outcome,
     free_volume_ratio,
-    hot_cell,
+    near_cubic_supercell,
     relaxation_outcome,
 )
 from gnnpot.units import GPA
@@ -241,7 +241,8 @@ def test_dynamics_go_on_where_they_were(tmp_path):
 
 
 def test_hot_cells_are_near_cubes():
-    silicon = hot_cell(bulk("Si"))
+    silicon = near_cubic_supercell(bulk("Si"))
     assert 48 <= len(silicon) <= 110 and np.ptp(silicon.cell.lengths()) < 1e-9
     long = Atoms("H30", cell=[3, 3, 40], pbc=True)
-    assert len(hot_cell(long)) == 60 and len(hot_cell(Atoms("H90", cell=[9, 9, 9], pbc=True))) == 90
+    assert len(near_cubic_supercell(long)) == 60
+    assert len(near_cubic_supercell(Atoms("H90", cell=[9, 9, 9], pbc=True))) == 90

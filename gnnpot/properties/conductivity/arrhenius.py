@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gnnpot.errors import DataError
-from gnnpot.properties.conductivity.msd import Estimate, of_samples
+from gnnpot.properties.conductivity.msd import Estimate, estimate_from_samples
 from gnnpot.units import BOLTZMANN
 
 _DRAWS = 5000
@@ -37,7 +37,7 @@ class ArrheniusFit:
     def at(self, temperature: float) -> Estimate:
         """D or σ at a temperature (K)."""
         values = np.exp(self.intercepts + self.slopes / temperature)
-        return of_samples(values / temperature if self.of_product else values)
+        return estimate_from_samples(values / temperature if self.of_product else values)
 
 
 def fit_arrhenius(
@@ -74,10 +74,10 @@ def fit_arrhenius(
     scatter = float(np.square(left).sum() / freedom) if freedom else float("nan")
     lines = (drawn * weights) @ solve.T
     lines = line + (lines - line) * max(1.0, np.sqrt(scatter) if freedom else 1.0)
-    energies = of_samples(-BOLTZMANN * lines[:, 1])
+    energies = estimate_from_samples(-BOLTZMANN * lines[:, 1])
     return ArrheniusFit(
         activation_energy=energies,
-        prefactor=of_samples(np.exp(lines[:, 0])),
+        prefactor=estimate_from_samples(np.exp(lines[:, 0])),
         scatter=scatter,
         temperatures=tuple(float(t) for t in temperatures),
         of_product=of_product,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from ase.data import chemical_symbols
 
-from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.domains import INTEGER_FROM_0, NOT_NEGATIVE, NOT_ZERO, POSITIVE, check_fields
 
 #: elements whose mobile ions carry one elementary charge, of either sign
 SINGLY_CHARGED = frozenset({"H", "Li", "Na", "K", "Rb", "Cs", "Cu", "Ag", "F", "Cl", "Br", "I"})
@@ -21,7 +21,7 @@ class AnalysisConfig:
     fit_from: Annotated[float | None, POSITIVE] = None
     discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps, initial part of the trajectory that is left out
     blocks: int = 10  #: number of blocks for block averages and their errors
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed for samples of the posteriors
+    seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed for samples of the posteriors
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -44,7 +44,7 @@ class ConductivityConfig:
     production: Annotated[float, POSITIVE] = 100.0  #: ps, length of the production run
     interval: Annotated[float, POSITIVE] = 100.0  #: fs, time between frames
     thermostat_time: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the Bussi thermostat in production
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: random seed of the first temperature; increases by 1 for each next one
+    seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed of the first temperature; increases by 1 for each next one
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
 
     def __post_init__(self) -> None:

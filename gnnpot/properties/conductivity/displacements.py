@@ -48,7 +48,7 @@ class Displacements:
         """Time from the first frame to the last, ps."""
         return (len(self.ions) - 1) * self.frame_time
 
-    def later(self, picoseconds: float) -> "Displacements":
+    def discard(self, picoseconds: float) -> "Displacements":
         """Return the displacements without the first `picoseconds`."""
         first = round(picoseconds / self.frame_time)
         if len(self.ions) - first < _FEWEST_FRAMES:

@@ -67,7 +67,7 @@ def sorted_interval(value: float, low: float, high: float) -> tuple[float, float
     return value, min(low, high), max(low, high)
 
 
-def of_samples(samples: np.ndarray) -> Estimate:
+def estimate_from_samples(samples: np.ndarray) -> Estimate:
     """Median, and the interval from the 2.5th to the 97.5th percentile."""
     low, middle, high = np.percentile(samples, (2.5, 50, 97.5))
     return Estimate(float(middle), float(low), float(high))
@@ -166,7 +166,7 @@ def block_slopes(positions: np.ndarray, first: int, blocks: int, *, collective: 
     return slopes
 
 
-def of_blocks(slopes: np.ndarray) -> Estimate | None:
+def estimate_from_blocks(slopes: np.ndarray) -> Estimate | None:
     """Mean and Student's t interval; None if the blocks are too short for a slope."""
     if not np.isfinite(slopes).all():
         return None

@@ -30,9 +30,9 @@ from gnnpot.properties.conductivity.msd import (
     chosen_lags,
     collective_msd,
     diffusion_samples,
+    estimate_from_blocks,
+    estimate_from_samples,
     log_slope,
-    of_blocks,
-    of_samples,
     tracer_msd,
     with_gaussian_variances,
 )
@@ -159,7 +159,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     if not 0 < temperature < np.inf:
         raise DataError(f"temperature: {temperature} K is not a positive number; give that of the trajectory")
     if config.discard:
-        moved = moved.later(config.discard)
+        moved = moved.discard(config.discard)
     lags = chosen_lags(len(moved.ions))
     tracer, collective = tracer_msd(moved.ions, lags), collective_msd(moved.ions, lags)
     first = _first_lag(tracer, moved, config)
@@ -169,7 +169,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
     }
     factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge)
-    found = {name: of_samples(values) for name, values in samples.items()}
+    found = {name: estimate_from_samples(values) for name, values in samples.items()}
     transport = Transport(
         ion=moved.ion,
         temperature=temperature,
@@ -215,7 +215,7 @@ def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) ->
 
 
 def _blocks(moved: Displacements, first: int, config: AnalysisConfig, *, collective: bool) -> Estimate | None:
-    found = of_blocks(block_slopes(moved.ions, first, config.blocks, collective=collective))
+    found = estimate_from_blocks(block_slopes(moved.ions, first, config.blocks, collective=collective))
     return None if found is None else found.scaled(CM2_S / moved.frame_time)
 
 
@@ -225,7 +225,9 @@ def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tup
     found = []
     for direction in directions:
         along = (moved.ions @ direction.astype(np.float32))[..., None]
-        found.append(of_samples(diffusion_samples(tracer_msd(along, lags), moved.frame_time, first, config.seed)))
+        found.append(
+            estimate_from_samples(diffusion_samples(tracer_msd(along, lags), moved.frame_time, first, config.seed))
+        )
     return tuple(found)
 
 
@@ -235,7 +237,7 @@ def _ratio(tracer: np.ndarray, collective: np.ndarray, seed: int) -> Estimate:
     positive = collective[collective > 0]
     if not len(positive):
         return Estimate(float("nan"), 0.0, float("inf"))
-    return of_samples(rng.choice(tracer, 20_000) / rng.choice(positive, 20_000))
+    return estimate_from_samples(rng.choice(tracer, 20_000) / rng.choice(positive, 20_000))
 
 
 def _slope(positions: np.ndarray, frame_time: float) -> float:

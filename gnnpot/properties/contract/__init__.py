@@ -29,7 +29,7 @@ from gnnpot.properties.contract.structures import default_structures
 logger = logging.getLogger(__name__)
 
 #: names of all checks; the last two are for calculators of gnnpot only
-QUESTIONS = (
+CHECKS = (
     "rotation", "reflection", "translation", "permutation", "repetition", "supercell", "choice of cell",
     "forces = -dE/dr", "stress = dE/dε/V", "isolated atom", "separated atoms", "smooth dimer", "smooth cluster",
     "batch = single", "no cross-talk",
@@ -154,8 +154,8 @@ def check_contract(
         named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
     probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *reach(calculator))
     checks: list[Check] = []
-    for name, structure, question in _questions(calculator, probe, named):
-        checks += (_or_known(check, known) for check in _ask(name, structure, question, tolerances))
+    for name, structure, measure in _checks(calculator, probe, named):
+        checks += (_or_known(check, known) for check in _run_check(name, structure, measure, tolerances))
         logger.debug("contract: %s, %s", name, structure)
     return ContractReport(tuple(checks))
 
@@ -172,7 +172,7 @@ def reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
     return tuple(sorted(cutoffs)), max(cutoffs) + 1.0
 
 
-def _questions(
+def _checks(
     calculator: AseCalculator, probe: probes.Probe, structures: Mapping[str, Atoms]
 ) -> Iterator[tuple[str, str, Callable[[], probes.Deviations]]]:
     """Yield the name, structure name and function of each check."""
@@ -187,9 +187,9 @@ def _questions(
         "forces = -dE/dr": probes.forces_are_derivatives,
         "stress = dE/dε/V": probes.stress_is_derivative,
     }
-    for name, question in about_structures.items():
+    for name, measure in about_structures.items():
         for label, atoms in structures.items():
-            yield name, label, partial(question, probe, atoms)
+            yield name, label, partial(measure, probe, atoms)
     symbols = list(dict.fromkeys(s for atoms in structures.values() for s in atoms.get_chemical_symbols()))
     for symbol in symbols:
         yield "isolated atom", symbol, partial(probes.isolated_atom, probe, symbol)
@@ -204,13 +204,13 @@ def _questions(
         yield "no cross-talk", "all together", lambda: _cross_talk(calculator, everything)
 
 
-def _ask(
-    name: str, structure: str, question: Callable[[], probes.Deviations], tolerances: Tolerances
+def _run_check(
+    name: str, structure: str, measure: Callable[[], probes.Deviations], tolerances: Tolerances
 ) -> Iterator[Check]:
     """Run one function, and yield a check with the largest deviation for each quantity."""
     largest: dict[str, float] = {}
     try:
-        for quantity, measured in question():
+        for quantity, measured in measure():
             measured = measured if measured == measured else float("inf")
             largest[quantity] = max(measured, largest.get(quantity, 0.0))
     except (PropertyNotImplementedError, NotImplementedError) as error:

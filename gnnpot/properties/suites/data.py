@@ -54,18 +54,18 @@ def read_json(file: DataFile, given: Path | None) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        raise another(file, path) from None
+        raise content_error(file, path) from None
 
 
 def read_rows(file: DataFile, given: Path | None, keys: Sequence[str]) -> list[dict[str, Any]]:
     """Read a JSON file that is a list of rows with these keys. Raises `DataError` as `read_json`, or if it is not."""
     rows = read_json(file, given)
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(keys) for row in rows):
-        raise another(file, data_file(file, given))
+        raise content_error(file, data_file(file, given))
     return rows
 
 
-def another(file: DataFile, path: Path) -> DataError:
+def content_error(file: DataFile, path: Path) -> DataError:
     """Error for a file with unexpected content."""
     return DataError(f"{path}: does not have the content of {file.name}; give {file.what}, or the folder that has it")
 

@@ -18,7 +18,7 @@ from ase.io import read
 from gnnpot.data.readers.base import open_text
 from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, median, numbers_of
-from gnnpot.properties.suites.data import DataFile, another, data_file, read_json, sha256_of
+from gnnpot.properties.suites.data import DataFile, content_error, data_file, read_json, sha256_of
 from gnnpot.properties.suites.pictures import shares
 from gnnpot.units import GPA
 
@@ -44,7 +44,7 @@ class EquationsOfStateSuite(Suite):
         content, path = read_json(REFERENCE, self.options.data), data_file(FRAMES, self.options.data)
         expected = content.get("BM_fit_data") if isinstance(content, dict) else None
         if not isinstance(expected, dict):
-            raise another(REFERENCE, data_file(REFERENCE, self.options.data))
+            raise content_error(REFERENCE, data_file(REFERENCE, self.options.data))
         # read as text, since ASE seeks in files, and each seek in a compressed file reads it from the beginning
         with open_text(path) as file:
             text = file.read()
@@ -52,7 +52,7 @@ class EquationsOfStateSuite(Suite):
         for atoms in read(io.StringIO(text), ":", format="extxyz"):
             name = str(atoms.info.get("acwf"))
             if name not in expected:
-                raise another(FRAMES, path)
+                raise content_error(FRAMES, path)
             crystals.setdefault(name, []).append(atoms)
         return [Item(name, numbers_of(frames[0]), (frames, expected[name])) for name, frames in crystals.items()]
 

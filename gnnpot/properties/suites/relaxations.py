@@ -22,7 +22,7 @@ from gnnpot.properties.stability import (
     MOST_EXPANDED,
     VOLUME_RATIOS,
     dynamics_outcome,
-    hot_cell,
+    near_cubic_supercell,
     relaxation_outcome,
 )
 from gnnpot.properties.suites.base import (
@@ -149,7 +149,7 @@ class DynamicsSuite(RelaxationsSuite):
             return {**asdict(outcome), "heated": False}
         timestep = SHORT_STEP if "H" in relaxed.symbols else LONG_STEP
         hot = dynamics_outcome(
-            hot_cell(relaxed),
+            near_cubic_supercell(relaxed),
             calculator,
             folder / item.key.split()[0],
             temperature=TEMPERATURE,

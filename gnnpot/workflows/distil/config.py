@@ -14,7 +14,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from gnnpot.config import apply_overrides, from_mapping, read_yaml, to_mapping
 from gnnpot.data.readers import RecordOptions
-from gnnpot.domains import INNER_SHARE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
+from gnnpot.domains import (
+    FRACTION,
+    INTEGER_FROM_0,
+    INTEGER_FROM_1,
+    INTEGER_FROM_2,
+    OPEN_FRACTION,
+    POSITIVE,
+    check_fields,
+)
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, NequixConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
@@ -61,17 +69,17 @@ class LearnConfig:
     #: batch of the final training, for instance larger ones for a GPU; empty: as `batch`
     final_batch: BatchConfig | None = None
     #: steps of each student's first training
-    first_steps: Annotated[int, WHOLE_FROM_1] = 3000
+    first_steps: Annotated[int, INTEGER_FROM_1] = 3000
     #: steps of each student in each further round
-    round_steps: Annotated[int, WHOLE_FROM_1] = 1500
+    round_steps: Annotated[int, INTEGER_FROM_1] = 1500
     #: steps of the final training
-    final_steps: Annotated[int, WHOLE_FROM_1] = 30000
+    final_steps: Annotated[int, INTEGER_FROM_1] = 30000
     #: fraction of the labelled frames for validation, which selects the best weights
-    validation: Annotated[float, INNER_SHARE] = 0.1
+    validation: Annotated[float, OPEN_FRACTION] = 0.1
     #: decay of the exponential moving average of the weights
-    ema: Annotated[float, SHARE] = 0.995
+    ema: Annotated[float, FRACTION] = 0.995
     #: steps between validations
-    validate_every: Annotated[int, WHOLE_FROM_1] = 250
+    validate_every: Annotated[int, INTEGER_FROM_1] = 250
     #: add the Ziegler-Biersack-Littmark repulsion of nuclei, which keeps atoms apart at distances without training data
     zbl: bool = True
     #: precision of the students; energies are always summed in float64
@@ -96,17 +104,17 @@ class DistilConfig:
     #: architecture and sizes; if `elements` is left out, those of the structures
     student: ModelConfig
     #: number of students in the committee, whose disagreement measures the uncertainty
-    committee: Annotated[int, WHOLE_FROM_2] = 3
+    committee: Annotated[int, INTEGER_FROM_2] = 3
     start: StartConfig = field(default_factory=StartConfig)
     explore: TrajectoryConfig = field(default_factory=TrajectoryConfig)
     select: SelectionConfig = field(default_factory=SelectionConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     #: largest number of rounds
-    rounds: Annotated[int, WHOLE_FROM_1] = 8
+    rounds: Annotated[int, INTEGER_FROM_1] = 8
     #: a round is an improvement if the force error is lower than the lowest before by more than this fraction of it
-    tolerance: Annotated[float, SHARE] = 0.05
+    tolerance: Annotated[float, FRACTION] = 0.05
     #: number of rounds without improvement after which the rounds end
-    patience: Annotated[int, WHOLE_FROM_1] = 2
+    patience: Annotated[int, INTEGER_FROM_1] = 2
     #: minutes of wall time, including those before a resume, instead of the steps in `learn`; the final training has
     #: three tenths of them and what the rounds do not use
     max_minutes: Annotated[float | None, POSITIVE] = None
@@ -116,7 +124,7 @@ class DistilConfig:
     #: names of the labels in `test`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
     #: seed of distortions, trajectories, random samples and initial weights
-    seed: Annotated[int, WHOLE_FROM_0] = 0
+    seed: Annotated[int, INTEGER_FROM_0] = 0
     #: name of the student, for its card; empty: name of the run folder
     name: str = ""
     #: description of the student, for its card; empty: architecture and teacher

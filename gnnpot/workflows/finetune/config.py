@@ -19,7 +19,7 @@ from gnnpot.config import apply_overrides, from_mapping, read_yaml
 from gnnpot.data.bundled import resolve_path
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
-from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check_fields
+from gnnpot.domains import FRACTION, INTEGER_FROM_2, NOT_NEGATIVE, OPEN_FRACTION, check_fields
 from gnnpot.errors import ConfigError, DataError, counted, suggest
 from gnnpot.training.config import DataConfig, RunConfig
 from gnnpot.training.stores import read_labelled
@@ -60,7 +60,7 @@ class ReplayConfig:
     """Earlier frames, for replay in the training and for the errors of the potential on earlier systems."""
 
     #: fraction of each batch that is replayed; 0: no replay
-    share: Annotated[float, SHARE] = 0.0
+    share: Annotated[float, FRACTION] = 0.0
     #: labelled frames that the starting model was trained on, or similar ones: files or stores
     frames: Path | tuple[Path, ...] = ()
     #: structures that the starting model labels if `frames` is empty; `bundled:NAME` as in `data.train`
@@ -69,9 +69,9 @@ class ReplayConfig:
     #: from that of the starting model; "start" takes those of the starting model
     references: Literal["refit", "start"] = "refit"
     #: fraction of the earlier frames that is held out to measure errors at the end
-    held_out: Annotated[float, INNER_SHARE] = 0.2
+    held_out: Annotated[float, OPEN_FRACTION] = 0.2
     #: largest number of earlier frames, evenly spaced
-    max_frames: Annotated[int, WHOLE_FROM_2] = 1000
+    max_frames: Annotated[int, INTEGER_FROM_2] = 1000
     #: names of the labels in `frames`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
 
