@@ -163,7 +163,7 @@ def test_labels_and_structures_that_can_not_be_meant(tmp_path, comment, forces, 
 
 
 def test_a_stress_that_is_no_symmetric_tensor(tmp_path):
-    with pytest.raises(DataError, match="no symmetric tensor"):
+    with pytest.raises(DataError, match="not a symmetric tensor"):
         list(read_frames(xyz(tmp_path / "a.xyz", 'stress="1 2 3 4 5 6 7 8 9"')))
 
 

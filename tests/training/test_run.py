@@ -395,7 +395,9 @@ def test_graphs_streamed_by_workers_are_the_same(config, tmp_path):
     for workers in (0, 1):
         data = replace(config.data, cache_graphs=False, workers=workers)
         found.append(weights(train(replace(config, run=tmp_path / str(workers), data=data))))
-    same(*found)
+    # up to rounding: matrix products depend on the alignment of arrays in memory, which workers do not keep
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-7, atol=1e-9, msg=name)
 
 
 def test_kept_derivatives_change_rounding_only(config, tmp_path, uninterrupted):
