@@ -84,7 +84,7 @@ class Prediction:
 class Potential(nn.Module):
     """Potential by equation (1): `energy_scale` times a model, plus other terms, plus element references.
 
-    Energies are summed in float64, whatever the dtype of the model.
+    Energies are summed in float64 for any dtype of the model.
 
     Args:
         model: The model.

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,3 +212,9 @@ def chosen_device(device: str | None) -> "torch.device | None":
         return as_device(device)
     except ConfigError as error:
         raise ConfigError(f"--{error}") from None
+
+
+def changed_options(command: Callable[..., Any], given: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the options (as `--frame-time`) of a command among `names` whose values are not their defaults."""
+    defaults = inspect.signature(command).parameters
+    return [f"--{name.replace('_', '-')}" for name in names if given[name] != defaults[name].default]

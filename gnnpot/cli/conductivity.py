@@ -1,6 +1,5 @@
 """`gnnpot conductivity`: ionic conductivity from molecular dynamics."""
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typer.core import TyperCommand
 
 from gnnpot.cli.common import (
     Precision,
+    changed_options,
     chosen_device,
     count_bar,
     default_output,
@@ -124,19 +124,16 @@ def _conduct(given: dict[str, Any]) -> None:
     """Run the command with the options `given`, by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
     kelvin = _numbers(given["temperatures"], "--temperatures")
-    analysis = {name: given[name] for name in ("jump_length", "fit_from", "discard", "seed")}
-    analysis["charge"] = given["charge"] or 1.0
+    analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
     options = {
         name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
     }
     options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
     from gnnpot.config import from_mapping
-    from gnnpot.properties.conductivity.config import SINGLY_CHARGED, ConductivityConfig
+    from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
     config = from_mapping(ConductivityConfig, options, where="conductivity")
-    if given["charge"] is None and config.ion not in SINGLY_CHARGED:
-        raise ConfigError(f"conductivity: the charge of {config.ion} ions has no default; give it, such as --charge 2")
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     _refuse_unused(given)
@@ -165,9 +162,7 @@ def _refuse_unused(given: dict[str, Any]) -> None:
         "device", "dtype",
     )  # fmt: skip
     only = simulation if given["trajectory"] is not None else ("frame_time",)
-    defaults = inspect.signature(conductivity).parameters
-    named = [f"--{name.replace('_', '-')}" for name in only if given[name] != defaults[name].default]
-    if named:
+    if named := changed_options(conductivity, given, only):
         other = "simulations, and --trajectory only analyses" if only is simulation else "--trajectory"
         raise ConfigError(f"{', '.join(named)}: is for {other}; leave it out")
 
@@ -206,7 +201,7 @@ def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float
     order = sorted(range(len(paths)), key=lambda k: config.temperatures[k])
     moved = [read_displacements(paths[k], config.ion, frame_time) for k in order]
     transports = [analyse(m, config.temperatures[k], config.analysis) for k, m in zip(order, moved, strict=True)]
-    return Study(conclude(transports, config.analysis.charge), tuple(moved), (1, 1, 1))
+    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved), (1, 1, 1))
 
 
 def _simulated(

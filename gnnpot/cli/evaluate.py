@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import open_calculator
+from gnnpot.cli.common import changed_options, open_calculator
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
 
-#: defaults of `--output` and `--picoseconds`, to find out whether they were given
-_OUTPUT, _PICOSECONDS = Path("evaluation"), 10.0
+#: options without effect on labelled frames
+_OF_SUITES = ("data", "output", "count", "seed", "picoseconds", "processes", "fresh")
 
 CountOption = Annotated[
     int | None,
@@ -56,12 +56,10 @@ def evaluate_command(
     data: DataOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: output folder of results, table and plots.")
-    ] = _OUTPUT,
+    ] = Path("evaluation"),
     count: CountOption = None,
     seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="With --suite: seed of random choices.")] = 0,
-    picoseconds: Annotated[
-        float, POSITIVE, typer.Option(help="With --suite dynamics: simulation time (ps).")
-    ] = _PICOSECONDS,
+    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: simulation time (ps).")] = 10.0,
     processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: discard earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
@@ -99,10 +97,10 @@ def evaluate_command(
         _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet, as_json), device)
     elif not others:
         raise ConfigError(f"give data (labelled frames), or a benchmark with --suite ({_SUITES})")
-    elif data or count or seed or fresh or processes > 1 or (output, picoseconds) != (_OUTPUT, _PICOSECONDS):
+    elif unused := changed_options(evaluate_command, locals(), _OF_SUITES):
         raise ConfigError(
-            "--data, --output, --count, --seed, --picoseconds, --processes, --fresh: are for benchmarks; add --suite, "
-            "or leave them out (--report FOLDER writes a report on labelled frames)"
+            f"{', '.join(unused)}: is for benchmarks; add --suite, or leave it out (--report FOLDER writes a report on "
+            "labelled frames)"
         )
     else:
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}

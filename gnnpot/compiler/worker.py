@@ -2,7 +2,7 @@
 
 It writes a line when it is ready. For each overload it reads a line and answers with a line. Each line that it writes
 is its processor time since its start, in seconds. It ends when its input is closed, which happens when the process that
-started it ends, for whatever reason.
+started it ends, for any reason.
 """
 
 import json

@@ -143,7 +143,7 @@ def stress_left(atoms: Atoms, choice: CellChoice, pressure: float) -> float:
 def keep_symmetry(atoms: Atoms, tolerance: float) -> str:
     """Add a constraint that keeps the symmetry of `atoms` within `tolerance` (Å), and return the space group.
 
-    The space group is found for the cell repeated along all three vectors, whatever `pbc`. Raises `DataError` if no
+    The space group is found for the cell repeated along all three vectors, for any `pbc`. Raises `DataError` if no
     symmetry is found.
     """
     what = atoms.get_chemical_formula()

@@ -12,7 +12,7 @@
 | `.zarr`          | H5MD layout (de Buyl et al. 2014) in a Zarr folder:   | the same                                 |
 |                  | float32 positions, compressed in chunks of frames     |                                          |
 
-The state is due for saving when `STATE_SECONDS` of wall time have passed since the last time, whatever the interval of
+The state is due for saving when `STATE_SECONDS` of wall time have passed since the last time, for any interval of
 frames; this is checked after each time step. A killed process loses at most that time and one time step.
 
 A trajectory is created together with its first frame, and is readable after each frame (`.zarr`: at most

@@ -151,7 +151,7 @@ def _backward(vectors, terms, constants, to_edges, gradient):
 @njit(fastmath=FAST, forceinline=True)
 def _begin(vectors, first, count, terms, constants, u, r, y):
     """Set directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [columns, SIMD_WIDTH] of `count` edges."""
-    # lanes beyond the last edge need a nonzero vector too
+    # vector elements beyond the last edge need a nonzero vector too
     u[:] = 1
     for k in range(count):
         for d in range(3):

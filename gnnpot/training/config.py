@@ -192,7 +192,7 @@ class LossConfig:
 def fresh_rate(architecture: str, optimizer: str) -> float:
     """Learning rate (`optimizer.lr`) for a small model with newly initialised weights.
 
-    The weights of a SevenNet are of order one in each layer, whatever its width: larger than those of other models.
+    The weights of a SevenNet are of order one in each layer, for any width: larger than those of other models.
     """
     return 3e-2 if (architecture, optimizer) == ("sevennet", "soap") else 3e-3
 
@@ -235,7 +235,7 @@ class ScheduleConfig:
     #: learning rate at the end
     lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
     #: length of the cosine decay: all `epochs`, or `max_minutes` of wall time, without that for compiling. With "time",
-    #: the learning rate reaches `lr_min` whatever the speed of the machine, but runs are not reproducible
+    #: the learning rate reaches `lr_min` on a machine of any speed, but runs are not reproducible
     horizon: Literal["epochs", "time"] = "epochs"
 
     def __post_init__(self) -> None:

@@ -48,8 +48,8 @@ def test_a_suite_with_a_foreign_calculator(tmp_path):
         (("gnnpot-1", "--suite", "speed", "-p", "2"), "--suite speed measures in one process"),
         (("gnnpot-1", "--suite", "phonons", "--suite", "speed", "--count", "5"), "and has no items; leave them out"),
         (("gnnpot-1", "gnnpot-1", "--suite", "diatomics"), "two models have one name"),
-        (("gnnpot-1", "frames.extxyz", "-o", "out"), "are for benchmarks; add --suite, or leave them out"),
-        (("gnnpot-1", "frames.extxyz", "--count", "5"), "are for benchmarks; add --suite, or leave them out"),
+        (("gnnpot-1", "frames.extxyz", "-o", "out"), "is for benchmarks; add --suite, or leave it out"),
+        (("gnnpot-1", "frames.extxyz", "--count", "5"), "is for benchmarks; add --suite, or leave it out"),
     ],
 )
 def test_errors_are_sentences(tmp_path, monkeypatch, arguments, words):

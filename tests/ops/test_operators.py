@@ -17,7 +17,7 @@ from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
 from gnnpot.ops.rows import Rows
 from gnnpot.ops.simd.vector_rows import load_rows, store_rows, totals, transposed
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load, lowest_bit, put, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, less_mask, load, lowest_bit, put, store
 from gnnpot.ops.spherical_harmonics import Harmonics, spherical_harmonics
 from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, product_over_bonds, tensor_product
 
@@ -280,7 +280,7 @@ def rows_at(rows: Rows) -> tuple[np.ndarray, int, int]:
 def test_lanes_and_numbers_at_positions():
     @njit
     def kernel(array, numbers, found):
-        found[0] = lanes_less(load(array, 0), broadcast(array, 3.5))
+        found[0] = less_mask(load(array, 0), broadcast(array, 3.5))
         found[1] = lowest_bit(found[0] & ~np.int64(1))
         found[2] = lowest_bit(np.int64(0))
         put(numbers, 1, get(numbers, 0) + 5)

@@ -389,6 +389,9 @@ def test_what_is_asked_for():
             ConductivityConfig(ion="Li", **bad)
     with pytest.raises(ValueError, match="charge"):
         AnalysisConfig(charge=0.0)
+    with pytest.raises(ValueError, match="the charge of Mg ions has no default"):
+        ConductivityConfig(ion="Mg")
+    assert ConductivityConfig(ion="Mg", analysis=AnalysisConfig(charge=2.0)).analysis.charge_of("Mg") == 2.0
 
 
 def test_short_runs_are_left_out_of_fits():

@@ -35,7 +35,7 @@ from gnnpot.models.fast.hdnnp_network import count_outside, energies_and_slopes,
 from gnnpot.models.fast.hdnnp_radial import add_radial, radial_slope
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load, lowest_bit, put, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, less_mask, load, lowest_bit, put, store
 
 #: rows of the list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
@@ -304,17 +304,17 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
             jk2 = dx * dx + dy * dy + dz * dz
             store(dots, 0, x_k * x + y_k * y + z_k * z)
             store(dots, SIMD_WIDTH, jk2)
-            kept = lanes_less(jk2, broadcast(near, square))
+            kept = less_mask(jk2, broadcast(near, square))
             if end - begin < SIMD_WIDTH:
                 kept &= (1 << (end - begin)) - 1
             while kept:
-                lane = lowest_bit(kept)
+                bit = lowest_bit(kept)
                 kept &= kept - 1
-                k, at_k = begin + lane, base + begin + lane
+                k, at_k = begin + bit, base + begin + bit
                 at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
                 f_k = get(near, at_k + _F * width)
-                put(slab, at + SIMD_WIDTH * C, get(dots, lane))
-                put(slab, at + SIMD_WIDTH * RJ, get(dots, SIMD_WIDTH + lane))
+                put(slab, at + SIMD_WIDTH * C, get(dots, bit))
+                put(slab, at + SIMD_WIDTH * RJ, get(dots, SIMD_WIDTH + bit))
                 put(slab, at + SIMD_WIDTH * RA, r)
                 put(slab, at + SIMD_WIDTH * RB, get(near, at_k + _R * width))
                 put(slab, at + SIMD_WIDTH * FF, f * f_k)

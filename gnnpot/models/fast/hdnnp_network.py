@@ -19,7 +19,7 @@ ACTIVATIONS = (
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear",
 )  # fmt: skip
 #: number of atoms whose networks are evaluated together, fixed by the code of `_multiply`
-LANES = 4
+ATOMS_TOGETHER = 4
 
 
 class Network(NamedTuple):
@@ -94,18 +94,18 @@ def count_outside(net, s, g):
 
 
 class Nodes(NamedTuple):
-    """Temporary arrays of a thread for the networks of `LANES` atoms of one species."""
+    """Temporary arrays of a thread for the networks of `ATOMS_TOGETHER` atoms of one species."""
 
-    which: np.ndarray  #: [LANES] indices of the atoms
-    values: np.ndarray  #: [LANES * nodes] nodes of all layers
-    slopes: np.ndarray  #: [LANES * nodes] f' at the nodes, then dE/dnode
+    which: np.ndarray  #: [ATOMS_TOGETHER] indices of the atoms
+    values: np.ndarray  #: [ATOMS_TOGETHER * nodes] nodes of all layers
+    slopes: np.ndarray  #: [ATOMS_TOGETHER * nodes] f' at the nodes, then dE/dnode
 
 
 @njit(forceinline=True)
 def nodes_of(net, like):
     """Allocate `Nodes` for a network, in the dtype of `like`."""
-    size = LANES * net.sizes.sum()
-    return Nodes(np.zeros(LANES, np.int64), np.zeros(size, like.dtype), np.zeros(size, like.dtype))
+    size = ATOMS_TOGETHER * net.sizes.sum()
+    return Nodes(np.zeros(ATOMS_TOGETHER, np.int64), np.zeros(size, like.dtype), np.zeros(size, like.dtype))
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -117,7 +117,7 @@ def energies_and_slopes(net, species, rows, nodes, energies):
             if species[atom] == s:
                 nodes.which[count] = atom
                 count += 1
-                if count == LANES:
+                if count == ATOMS_TOGETHER:
                     _of_species(net, s, count, rows, nodes, energies)
                     count = 0
         if count:
@@ -126,26 +126,26 @@ def energies_and_slopes(net, species, rows, nodes, energies):
 
 @njit(error_model="numpy", fastmath=FAST)
 def _of_species(net, s, count, rows, nodes, energies):
-    """`energies_and_slopes` for the first `count` atoms of `nodes.which`, of species s; other lanes are ignored."""
+    """`energies_and_slopes` for the first `count` atoms of `nodes.which`, of species s; others are ignored."""
     first, all_nodes, values, slopes = net.sizes[0], net.sizes.sum(), nodes.values, nodes.slopes
-    for lane in range(count):
+    for atom in range(count):
         for d in range(first):
-            values[lane * all_nodes + d] = net.factor[s, d] * rows[nodes.which[lane], d] + net.constant[s, d]
+            values[atom * all_nodes + d] = net.factor[s, d] * rows[nodes.which[atom], d] + net.constant[s, d]
     before, weight, bias = 0, 0, 0
     for layer in range(len(net.activations)):
         n, m = net.sizes[layer], net.sizes[layer + 1]
         _multiply((net.weights[s], weight), (values, before, n), (values, before + n, m), all_nodes)
-        for lane in range(count):
-            at = lane * all_nodes + before + n
+        for atom in range(count):
+            at = atom * all_nodes + before + n
             for i in range(0, m, SIMD_WIDTH):
                 store(values, at + i, load(values, at + i) + load(net.biases[s], bias + i))
             _activate(net.activations[layer], values, slopes, at, m)
         before += n
         weight += n * m
         bias += m
-    for lane in range(count):
-        at = lane * all_nodes + before
-        energies[nodes.which[lane]] = values[at]
+    for atom in range(count):
+        at = atom * all_nodes + before
+        energies[nodes.which[atom]] = values[at]
         # only needed for the padding of the output: in other layers, zero weights make the derivatives zero
         slopes[at + 1 : at + net.sizes[-1]] = 0.0
     for layer in range(len(net.activations) - 1, -1, -1):
@@ -155,17 +155,17 @@ def _of_species(net, s, count, rows, nodes, energies):
         _multiply((net.transposed[s], weight), (slopes, before, m), (values, before - n, n), all_nodes)
         before -= n
         if layer:
-            for lane in range(count):
-                for i in range(lane * all_nodes + before, lane * all_nodes + before + n, SIMD_WIDTH):
+            for atom in range(count):
+                for i in range(atom * all_nodes + before, atom * all_nodes + before + n, SIMD_WIDTH):
                     store(slopes, i, load(slopes, i) * load(values, i))
-    for lane in range(count):
+    for atom in range(count):
         for d in range(first):
-            rows[nodes.which[lane], d] = net.factor[s, d] * values[lane * all_nodes + d]
+            rows[nodes.which[atom], d] = net.factor[s, d] * values[atom * all_nodes + d]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _multiply(weights, inputs, outputs, stride):
-    """y[at_y + o] = Σ_d x[at_x + d] matrix[start + d m + o], o < m, d < n, for `LANES` atoms that are `stride` apart.
+    """y[at_y + o] = Σ_d x[at_x + d] matrix[start + d m + o], o < m, d < n, for `ATOMS_TOGETHER` atoms, `stride` apart.
 
     With four atoms, weights are read once for all of them, and there are four independent sums.
     """

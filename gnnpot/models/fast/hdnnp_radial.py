@@ -3,8 +3,8 @@
     G_m = Σ_j f_j exp(-η_m (r_j - s_m)²)
     dE/dr_j = Σ_m dE/dG_m exp(-η_m (r_j - s_m)²) (f'_j - 2 η_m (r_j - s_m) f_j)
 
-f_j is the cutoff function times the weight of the neighbour. The lanes of SIMD vectors are functions, not neighbours,
-so that the sum over neighbours needs no sum over lanes.
+f_j is the cutoff function times the weight of the neighbour. The elements of SIMD vectors are functions, not
+neighbours, so that the sum over neighbours needs no sum over vector elements.
 """
 
 from gnnpot.compiler.decorator import njit

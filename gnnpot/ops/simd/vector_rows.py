@@ -179,7 +179,7 @@ def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
     `None` for b means zeros.
     """
     b = ir.Constant(emit.vector, [0.0] * SIMD_WIDTH) if b is None else b
-    # `staying` is a blend of lanes in place, cheaper than a shuffle, of which the CPU executes one at a time
+    # `staying` is a blend of elements in place, cheaper than a shuffle, of which the CPU executes one at a time
     of_b = [SIMD_WIDTH if k & size else 0 for k in range(SIMD_WIDTH)]
     staying = emit.shuffled(a, b, [k + other for k, other in enumerate(of_b)])
     moving = emit.shuffled(a, b, [(k ^ size) + other for k, other in enumerate(of_b)])

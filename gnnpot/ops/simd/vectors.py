@@ -195,7 +195,7 @@ def total(typing_context, a):
 
 
 @intrinsic
-def lanes_less(typing_context, a, b):
+def less_mask(typing_context, a, b):
     """Integer whose bit k is set if a < b in element k."""
 
     def generate(context, builder, signature, arguments):

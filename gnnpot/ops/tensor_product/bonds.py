@@ -193,7 +193,7 @@ def _add(array, position, vector):
 
 @njit(fastmath=FAST, forceinline=True)
 def _multiply(g, places, from_i, from_j, paths, p, products):
-    """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]; the sum over lanes, which is slow, is done later."""
+    """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]; the sum over vector elements, which is slow, is done later."""
     _, _, _, g_i, g_j = places
     n1, row, width = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(paths[p, N3]):

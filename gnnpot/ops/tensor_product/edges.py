@@ -29,7 +29,7 @@ and (4) likewise. This is the gradient of the energy of atom j through its edge 
 stress and virials are sums over both edges of a pair, so they do not change.
 
 An edge has gradients with respect to r, in the column of Y_0, and to the other Y. They are summed over paths and
-channels as SIMD vectors, and the lanes are summed once at the end (`totals`).
+channels as SIMD vectors, and the elements of a vector are summed once at the end (`totals`).
 
 Arrays are laid out as in `layout.py`. Atoms are divided into one part per thread. Each thread has its own g_x, because
 edges of two parts can share a neighbour.
@@ -78,8 +78,8 @@ class EdgeScratch(NamedTuple):
     weights: np.ndarray  #: [weights] w of an edge
     slopes: np.ndarray  #: [weights] w' of an edge
     rotation: np.ndarray  #: R of a path
-    products: np.ndarray  #: [(m3, m1), SIMD_WIDTH] dE/dR of a path, before the sum over lanes
-    sums: np.ndarray  #: [columns of the harmonics, SIMD_WIDTH] gradients of an edge, before the sum over lanes
+    products: np.ndarray  #: [(m3, m1), SIMD_WIDTH] dE/dR of a path, before the sum over vector elements
+    sums: np.ndarray  #: [columns of the harmonics, SIMD_WIDTH] gradients of an edge, before that sum
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -174,7 +174,7 @@ def convolve_backward_to_sender(given, i, g, near, to_x, target, to_edges):
 
 @njit(fastmath=FAST, forceinline=True)
 def _add_gradients(sums, per_step, to_edges, e):
-    """Sum the lanes of `sums` [columns, SIMD_WIDTH] and add them to the gradients of edge e.
+    """Sum the vector elements of `sums` [columns, SIMD_WIDTH] and add them to the gradients of edge e.
 
     The first row of `sums` is the slope per table interval; it is converted to the slope per Å.
     """
@@ -241,7 +241,7 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, su
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
-    """Equation (5) without the sum over lanes; adds to `g_harmonics` [harmonics, SIMD_WIDTH]."""
+    """Equation (5) without the sum over vector elements; adds to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     if paths[p, N2] == 1:
         return
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]

@@ -94,7 +94,7 @@ def analyse_folder(folder: Path, config: ConductivityConfig, repeats: tuple[int,
         moved.append(read_displacements(place / RUN, config.ion))
         transports.append(analyse(moved[-1], temperature, config.analysis))
     order = sorted(range(len(moved)), key=lambda k: config.temperatures[k])
-    return Study(conclude(transports, config.analysis.charge), tuple(moved[k] for k in order), repeats)
+    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved[k] for k in order), repeats)
 
 
 def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:

@@ -15,7 +15,8 @@ SINGLY_CHARGED = frozenset({"H", "Li", "Na", "K", "Rb", "Cs", "Cu", "Ag", "F", "
 class AnalysisConfig:
     """Options of the analysis of displacements."""
 
-    charge: Annotated[float, NOT_ZERO] = 1.0  #: charge of the ion, in units of the elementary charge
+    #: charge of the ion, in units of the elementary charge; None: 1, for ions that carry one, such as Li
+    charge: Annotated[float | None, NOT_ZERO] = None
     jump_length: Annotated[float, POSITIVE] = 3.0  #: Å, approximate distance between neighbouring sites
     #: ps, shortest lag time of the fits; None: the time at which ions have left their sites
     fit_from: Annotated[float | None, POSITIVE] = None
@@ -27,6 +28,12 @@ class AnalysisConfig:
         check_fields(self)
         if self.blocks < 4:
             raise ValueError(f"blocks: {self.blocks} are too few to estimate errors; give at least 4")
+
+    def charge_of(self, ion: str) -> float:
+        """Return the charge of the ion. Raises `ValueError` if it is not given and has no default."""
+        if self.charge is None and ion not in SINGLY_CHARGED:
+            raise ValueError(f"charge: the charge of {ion} ions has no default; give it, for example 2 for Mg")
+        return 1.0 if self.charge is None else self.charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class ConductivityConfig:
             raise ValueError("temperatures: there are none; give at least one")
         if self.ion not in chemical_symbols[1:]:
             raise ValueError(f"ion: '{self.ion}' is no chemical element; give a symbol, as Li")
+        self.analysis.charge_of(self.ion)
         if len(set(self.temperatures)) < len(self.temperatures):
             raise ValueError("temperatures: one is given twice")
         if self.supercell is not None and min(self.supercell) < 1:

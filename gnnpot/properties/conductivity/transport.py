@@ -154,6 +154,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
 
     Raises:
         DataError: `config.discard` leaves too few frames, or the temperature is not positive.
+        ValueError: The charge of the ion is not given and has no default.
     """
     config = config or AnalysisConfig()
     if not 0 < temperature < np.inf:
@@ -168,7 +169,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         name: diffusion_samples(msd, moved.frame_time, first, config.seed)
         for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
     }
-    factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge)
+    factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge_of(moved.ion))
     found = {name: estimate_from_samples(values) for name, values in samples.items()}
     transport = Transport(
         ion=moved.ion,
