@@ -234,7 +234,7 @@ class ScheduleConfig:
     warmup_steps: Annotated[int, INTEGER_FROM_0] = 100
     #: learning rate at the end
     lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
-    #: length of the cosine decay: all `epochs`, or `max_minutes` of wall time, without that for compiling. With "time",
+    #: length of the cosine decay: all steps, or `max_minutes` of wall time, without that for compiling. With "time",
     #: the learning rate reaches `lr_min` on a machine of any speed, but runs are not reproducible
     horizon: Literal["epochs", "time"] = "epochs"
 
@@ -297,8 +297,8 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
-    #: passes over the training frames
-    epochs: Annotated[int, INTEGER_FROM_1] = 100
+    #: passes over the training frames; empty: as many as `max_steps` or `max_minutes` allow
+    epochs: Annotated[int | None, INTEGER_FROM_1] = 100
     #: largest number of steps; if the epochs have more, the schedule ends there
     max_steps: Annotated[int | None, INTEGER_FROM_1] = None
     #: minutes of wall time after which the training stops, including those before a resume, excluding compilation
@@ -341,6 +341,8 @@ class RunConfig:
             raise ValueError("patience: has no effect with keep=last; leave it out, or set keep=best")
         if self.schedule.horizon == "time" and self.max_minutes is None:
             raise ValueError("schedule.horizon: 'time' needs max_minutes")
+        if self.epochs is None and self.max_steps is None and self.schedule.horizon != "time":
+            raise ValueError("epochs: without a number, give max_steps, or max_minutes with schedule.horizon=time")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ class TrainModule(L.LightningModule):
     Args:
         potential: The potential to train.
         config: Configuration of the run.
-        total_steps: Number of steps of the run.
+        total_steps: Number of steps of the run; infinite without a limit.
         steps_per_epoch: Mean number of steps of an epoch.
         rates: Factors of the learning rate by name of a parameter; 1 for those that are not listed.
     """
@@ -53,7 +53,7 @@ class TrainModule(L.LightningModule):
         self,
         potential: Potential,
         config: RunConfig,
-        total_steps: int,
+        total_steps: float,
         steps_per_epoch: float,
         rates: Mapping[str, float] | None = None,
     ) -> None:

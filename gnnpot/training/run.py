@@ -20,6 +20,7 @@ Contents of the run folder:
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -66,6 +67,8 @@ DIRECTORY = RunDirectory(
         "description",
         "licence",
         "functional",
+        # its default in fine-tuning and distillation depends on max_steps
+        "schedule.warmup_steps",
     ),
 )
 
@@ -223,11 +226,10 @@ def _fit_weights(
 ) -> None:
     """Train to the end, from the first step or from the state in the folder."""
     config, state = data.config, data.config.run / STATE
-    total = data.stream(trainer.world_size).total_steps()
-    epoch = total / config.epochs
+    stream = data.stream(trainer.world_size)
+    total = stream.total_steps(config.max_steps or math.inf)
+    epoch = stream.mean_steps()
     every = config.validate_every or max(round(epoch), 1)
-    if config.max_steps is not None:
-        total = min(total, config.max_steps)
     keeper.validate_every = trainer.val_check_interval = every
     module = TrainModule(potential, config, total, epoch, task.rates(potential))
     previous = _previous(state)
@@ -270,7 +272,7 @@ def _plan_extension(state: dict, module: TrainModule) -> None:
     config, step = module.config, state["global_step"]
     before, now = state["gnnpot"]["total_steps"], module.total_steps
     if step > now:
-        raise ConfigError(f"{config.run}: has done {step} steps, {now} are asked for; ask for more, or begin anew")
+        raise ConfigError(f"{config.run}: has done {step} steps, {now:.0f} are asked for; ask for more, or begin anew")
     if before == now or config.schedule.horizon == "time":
         return
     rates = [learning_rate(step, step / total, config.optimizer.lr, config.schedule) for total in (before, now)]

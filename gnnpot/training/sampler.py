@@ -12,7 +12,9 @@ The batches depend only on seed and epoch, and are the same on every machine. A 
 number of the step defines the position in a run.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,16 +140,19 @@ def _cut(order: np.ndarray, sizes: np.ndarray, budget: float) -> list[np.ndarray
 
 
 class BatchStream:
-    """Batches of one rank, from step `start` to the end of the last epoch: a `batch_sampler` for a `DataLoader`."""
+    """Batches of one rank, from step `start` to the end of the last epoch: a `batch_sampler` for a `DataLoader`.
 
-    def __init__(self, plan: BatchPlan, epochs: int, rank: int = 0, start: int = 0) -> None:
+    With `epochs` None, it does not end.
+    """
+
+    def __init__(self, plan: BatchPlan, epochs: int | None, rank: int = 0, start: int = 0) -> None:
         self.plan, self.epochs, self.rank, self.start = plan, epochs, rank, start
         self._steps: dict[int, int] = {}
         self._even = plan.is_even()
 
     def __iter__(self) -> Iterator[list[int]]:
         first, place = self.position(self.start)
-        for epoch in range(first, self.epochs):
+        for epoch in self._epochs(first):
             mine = self.plan.batches(epoch)[self.rank :: self.plan.ranks]
             for batch in mine[place if epoch == first else 0 :]:
                 yield batch.tolist()
@@ -160,14 +165,29 @@ class BatchStream:
             self._steps[epoch] = len(self.plan.batches(epoch)) // self.plan.ranks
         return self._steps[epoch]
 
-    def total_steps(self) -> int:
-        """Number of steps of all epochs."""
-        return sum(self.steps(epoch) for epoch in range(self.epochs))
+    def total_steps(self, limit: float = math.inf) -> float:
+        """Number of steps of all epochs, `limit` at most; infinite if both are unlimited."""
+        if self.epochs is None:
+            return limit
+        total = 0
+        for epoch in range(self.epochs):
+            if total >= limit:
+                return limit
+            total += self.steps(epoch)
+        return min(total, limit)
+
+    def mean_steps(self) -> float:
+        """Mean number of steps of the first epochs, ten at most."""
+        count = min(self.epochs or 10, 10)
+        return sum(self.steps(epoch) for epoch in range(count)) / count
 
     def position(self, step: int) -> tuple[int, int]:
         """Epoch, and step within it, of a step counted from the beginning of the run."""
-        epoch = 0
-        while epoch < self.epochs and step >= self.steps(epoch):
+        for epoch in self._epochs():
+            if step < self.steps(epoch):
+                return epoch, step
             step -= self.steps(epoch)
-            epoch += 1
-        return epoch, step
+        return self.epochs or 0, step
+
+    def _epochs(self, first: int = 0) -> Iterable[int]:
+        return itertools.count(first) if self.epochs is None else range(first, self.epochs)

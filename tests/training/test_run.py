@@ -268,8 +268,18 @@ def test_a_damaged_state_is_one_sentence(config):
         train(config)
 
 
+def test_steps_can_be_the_only_limit(config):
+    train(replace(config, epochs=None, max_steps=9))
+    assert rows(config)[-1]["step"] == "9"
+    # the default warm-up may change with the number of steps
+    train(replace(config, epochs=None, max_steps=11, schedule=replace(config.schedule, warmup_steps=5)))
+    assert rows(config)[-1]["step"] == "11"
+    with pytest.raises(ValueError, match="give max_steps, or max_minutes"):
+        replace(config, epochs=None, max_minutes=3.0)
+
+
 def test_stops_by_time_and_ends_well(config):
-    config = replace(config, epochs=10_000, max_minutes=0.03, schedule=replace(config.schedule, horizon="time"))
+    config = replace(config, epochs=None, max_minutes=0.03, schedule=replace(config.schedule, horizon="time"))
     begin = time.monotonic()
     train(config)
     assert time.monotonic() - begin < 30

@@ -1,6 +1,7 @@
 """Batches: each frame once, the budget kept, ranks apart, any step reachable."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ def test_any_step_can_be_gone_on_from(shares):
     assert len(whole) == BatchStream(plan, epochs=4).total_steps()
     for start in range(len(whole) + 1):
         assert list(BatchStream(plan, epochs=4, rank=1, start=start)) == whole[start:]
+
+
+def test_epochs_without_limit():
+    plan = BatchPlan(SIZES, budget=150, seed=4, sampling_weights=THREE)
+    endless, four = BatchStream(plan, epochs=None), BatchStream(plan, epochs=4)
+    steps = four.total_steps()
+    assert endless.total_steps() == math.inf and endless.total_steps(7) == 7 == four.total_steps(7)
+    assert list(itertools.islice(endless, int(steps))) == list(four)
+    assert endless.position(int(steps)) == (4, 0) == four.position(int(steps))
+    assert four.mean_steps() == steps / 4
 
 
 def test_fewer_frames_than_devices_is_refused():

@@ -147,16 +147,15 @@ def _has_other_frames(run: TrainConfig) -> bool:
 
 
 def _as_it_began(run: TrainConfig) -> TrainConfig:
-    """Give an extended final training the warm-up and the validation interval of its first configuration.
+    """Give an extended final training the validation interval of its first configuration.
 
-    Both depend on the number of steps; if they changed with it, the run in the folder could not be resumed.
+    It depends on the number of steps; if it changed with it, the run in the folder could not be resumed.
     """
     path = run.run / "config.yaml"
     if not path.exists():
         return run
     before = from_mapping(TrainConfig, read_yaml(path), where=str(path))
-    schedule = replace(run.schedule, warmup_steps=before.schedule.warmup_steps)
-    return replace(run, schedule=schedule, validate_every=before.validate_every)
+    return replace(run, validate_every=before.validate_every)
 
 
 class Rounds:

@@ -19,8 +19,6 @@ from gnnpot.training.prepare import PreparedData
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.distil.config import DistilConfig
 
-#: number of epochs of a run that is limited by steps or minutes
-UNLIMITED = 100_000
 #: learning rate at the end, as a fraction of the highest
 LOWEST_RATE = 1e-3
 
@@ -66,7 +64,7 @@ def student_run(
             horizon="time" if by_time else "epochs",
         ),
         batch=budget.batch or learn.batch,
-        epochs=UNLIMITED,
+        epochs=None,
         max_steps=None if by_time else budget.steps,
         max_minutes=budget.minutes,
         validate_every=learn.validate_every if by_time else min(learn.validate_every, budget.steps),

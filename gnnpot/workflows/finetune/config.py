@@ -34,8 +34,6 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "lora": {"strategy": {"kind": "lora"}},
     "replay": {"strategy": {"kind": "all"}, "replay": {"share": 0.25}},
 }
-#: number of epochs of a run that is limited by steps or minutes
-UNLIMITED = 100_000
 #: number of frames below which there are many epochs and the last weights are kept
 FEW_FRAMES = 60
 #: number of materials from which the frames are split by material
@@ -157,10 +155,9 @@ def read_finetune_config(
     # the data options first, as they are needed to read and count the frames
     data = from_mapping(DataConfig, given["data"], where=f"{where}: data")
     dataset_size = count(data)
-    budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
     chosen = choose_aim(aim, given)
     of_aim = aim_options(chosen, architecture_of(start), dataset_size.used, given)
-    defaults = _merged(default_options(dataset_size, data, budget), of_aim)
+    defaults = _merged(default_options(dataset_size, data, given), of_aim)
     strategy = given.get("strategy")
     # options of the default strategy, such as its decay, do not select another strategy
     if aim == "general" and not (isinstance(strategy, Mapping) and strategy.get("kind")):
@@ -187,14 +184,14 @@ def count(data: DataConfig) -> DatasetSize:
     return DatasetSize(frames, materials, frames if data.frames is None else min(frames, data.frames))
 
 
-def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequence[str] = ()) -> dict[str, Any]:
+def default_options(dataset_size: DatasetSize, data: DataConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """Default options for a number of frames, as a mapping.
 
     For instance, 20 frames are trained for 100 epochs with batches of 2, 200 frames for 40 epochs with batches of 4,
-    and 2000 frames for 15 epochs with batches of 8; with a `budget` ("max_minutes" or "max_steps"), the number of
-    epochs depends on it. The warm-up is a tenth of the steps, 200 at most. Without a test file, a part of the frames is
-    held out for the comparison at the end. For few frames, only one to seven are validation frames, too few to select
-    weights, and the last weights are kept.
+    and 2000 frames for 15 epochs with batches of 8; if `given` has "max_minutes" or "max_steps", they alone limit the
+    run. The warm-up is a tenth of the steps, 200 at most. Without a test file, a part of the frames is held out for the
+    comparison at the end. For few frames, only one to seven are validation frames, too few to select weights, and the
+    last weights are kept.
     """
     few, some = dataset_size.used < FEW_FRAMES, dataset_size.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
@@ -206,8 +203,12 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
     # with a split by material, a twentieth of few materials is often none
     validation = 0.05 if few and by == "count" else held
     once = max(1, round(dataset_size.used * (1 - validation) / batch))
-    schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
-    if "max_minutes" in budget:
+    steps = once * epochs
+    by_time, max_steps = given.get("max_minutes") is not None, given.get("max_steps")
+    # a wrong type is reported when all options are read
+    planned = max_steps if isinstance(max_steps, int) else steps
+    schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, planned // 10)), "lr_min": 1e-6}
+    if by_time:
         schedule["horizon"] = "time"
     return {
         "data": {
@@ -216,8 +217,8 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
         "loss": {"kind": "huber", "delta": 0.02, "energy": 20.0, "forces": 1.0, "stress": 10.0},
         "schedule": schedule,
         "batch": {"frames": batch},
-        "epochs": UNLIMITED if budget else epochs,
-        "validate_every": max(10, min(once * epochs // 30, 100)),
+        "epochs": None if by_time or max_steps is not None else epochs,
+        "validate_every": max(10, min(steps // 30, 100)),
         "checkpoint_every": 100,
         "keep": "last" if few else "best",
         "ema": ema,

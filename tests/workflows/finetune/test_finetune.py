@@ -107,7 +107,9 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert read.strategy.kind == "lora" and read.strategy.rank == 5 and read.batch.frames is None and read.epochs == 7
     assert from_mapping(FineTuneConfig, to_mapping(read)) == read
     by_time = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["max_minutes=2"], short="replay")
-    assert by_time.schedule.horizon == "time" and by_time.replay.share == 0.25
+    assert by_time.schedule.horizon == "time" and by_time.replay.share == 0.25 and by_time.epochs is None
+    by_steps = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["max_steps=50"])
+    assert by_steps.schedule.warmup_steps == 5 and by_steps.epochs is None
     more = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["replay.share=0.5"], short="replay")
     again = read_finetune_config(str(start), [shifted], run=tmp_path, short="replay")
     assert more.replay.share == 0.5 and again.replay.share == 0.25
