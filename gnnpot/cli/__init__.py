@@ -5,7 +5,7 @@ Exit statuses of all commands:
 | status | meaning                                                                                           |
 |--------|---------------------------------------------------------------------------------------------------|
 | 0      | success                                                                                           |
-| 1      | a `GnnpotError`, printed as one sentence                                                          |
+| 1      | a `GnnpotError`, or an error of the file system, printed as one sentence                          |
 | 2      | error in the command line: an unknown option, or a value out of range                             |
 | 3      | the command finished, but a check failed, a structure failed, or a relaxation did not converge    |
 | 130    | interrupted by Ctrl-C                                                                             |
@@ -17,6 +17,7 @@ completion: `gnnpot --install-completion`.
 
 import logging
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -45,7 +46,7 @@ from gnnpot.cli import (
 from gnnpot.cli.common import compilation_progress
 from gnnpot.cli.console import Console, printable, replace_unencodable_characters, styled
 from gnnpot.cli.domains import check_domains
-from gnnpot.cli.sentences import in_command_line_words
+from gnnpot.cli.sentences import in_command_line_words, sentence_of
 from gnnpot.errors import GnnpotError
 from gnnpot.extras import needs_extra
 
@@ -103,6 +104,12 @@ def _log_handler() -> logging.Handler:
     return handler
 
 
+def _fail(sentence: str) -> NoReturn:
+    text = styled(("error:", "bold red"), f" {printable(sentence)}")
+    Console(stderr=True, soft_wrap=True).print(text, highlight=False)
+    sys.exit(1)
+
+
 def main() -> None:
     """Entry point of the console script."""
     replace_unencodable_characters()
@@ -110,9 +117,12 @@ def main() -> None:
         with needs_extra("this command"), compilation_progress():
             app()
     except GnnpotError as error:
-        sentence = printable(in_command_line_words(str(error), app, sys.argv[1:]))
-        Console(stderr=True, soft_wrap=True).print(styled(("error:", "bold red"), f" {sentence}"), highlight=False)
-        sys.exit(1)
+        _fail(in_command_line_words(str(error), app, sys.argv[1:]))
+    except OSError as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        _fail(sentence)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         sys.exit(130)

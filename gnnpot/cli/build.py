@@ -2,14 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gnnpot.cli.common import changed_options
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption
 from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE
-from gnnpot.errors import counted
+from gnnpot.errors import ConfigError, counted
 from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def build(
     from gnnpot.builder import explain as in_words
     from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
 
+    _refuse_unused(locals())
     refuse_same({"output": output, "recipe": save_recipe}, inputs=[] if recipe is None else [recipe])
     for path in (output, save_recipe):
         refuse_overwrite(path, overwrite)
@@ -90,6 +92,20 @@ def build(
         console.print(f"written to {output}")
     if as_json:
         typer.echo(to_json({**summary(result), "notes": notes, "output": output}))
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Refuse options of a structure beside --explain, of a relaxation without --relax, and --yes without --llm."""
+    unused = []
+    if given["explain"]:
+        unused += [(name, "--explain builds nothing") for name in changed_options(build, given, ("output", "relax"))]
+    if given["relax"] is None:
+        unused += [(name, "it needs --relax") for name in changed_options(build, given, ("fmax", "steps"))]
+    if given["yes"] and not given["llm"]:
+        unused.append(("--yes", "it needs --llm"))
+    if unused:
+        name, why = unused[0]
+        raise ConfigError(f"{name}: has no effect here, {why}; leave it out")
 
 
 def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int, console: Console) -> "Atoms":

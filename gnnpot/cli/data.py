@@ -256,11 +256,13 @@ _PART = re.compile(r"[\w-]+")
 
 
 def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not value.strip() or not _PART.fullmatch(name.strip()):
             raise ConfigError(f"{option} {text}: expected name=value, with a name of letters, digits, '-' and '_'")
+        if name.strip() in pairs:
+            raise ConfigError(f"{option} {text}: '{name.strip()}' is given twice; give it once")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -120,8 +120,9 @@ def train(
 
     check_training_folder(output)
     mapping = read_yaml(config) if config else {}
-    if seed is not None:
-        mapping["network"] = {**mapping.get("network", {}), "seed": seed}
+    # anything but mappings is refused below
+    if seed is not None and isinstance(mapping, dict) and isinstance(mapping.setdefault("network", {}), dict):
+        mapping["network"]["seed"] = seed
     chosen = read_train_config(mapping, str(config or "train"))
     used = _without(_read_samples(samples), without or [])
     with count_bar(quiet) as bar:

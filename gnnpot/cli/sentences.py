@@ -1,13 +1,35 @@
-"""Error messages with the option names of the command line: `--temperature-end` instead of `temperature_end`.
+"""Error messages in the words of the command line: `--temperature-end` instead of `temperature_end`.
 
 in_command_line_words("md: temperature_end: 'nve' has no thermostat", app, ["md", "cu.cif"])
+sentence_of(PermissionError(errno.EACCES, "Permission denied", "run.traj"))
 """
 
+import errno
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
+
+#: advice for errors of the file system that users can solve, by number; Windows lacks some
+_ADVICE = {
+    getattr(errno, name, -1): advice
+    for names, advice in (
+        (("EACCES", "EPERM", "EROFS"), "choose a path that you may read and write"),
+        (("ENAMETOOLONG",), "give a shorter name"),
+        (("ENOSPC", "EDQUOT", "EFBIG"), "free some space and run the same command again"),
+    )
+    for name in names
+}
+
+
+def sentence_of(error: OSError) -> str | None:
+    """Return the message for an error of the file system that users can solve; `None` for any other error."""
+    advice = None if error.errno is None else _ADVICE.get(error.errno)
+    if advice is None:
+        return None
+    place = "a file can't be read or written" if error.filename is None else f"{error.filename}: can't be used"
+    return f"{place} ({error.strerror}); {advice}"
 
 
 def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, default_output, open_calculator, read_structure
+from gnnpot.cli.common import Precision, changed_options, default_output, open_calculator, read_structure
 from gnnpot.cli.console import styled
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, check_many_options, compute_many
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import FINITE, INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP
-from gnnpot.errors import DataError, counted
+from gnnpot.errors import ConfigError, DataError, counted
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -250,7 +250,14 @@ def _md_config(given: dict[str, Any]) -> "MDConfig":
 
     options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
     chosen = tuple(filter(None, (given["elements"] or "").replace(" ", "").split(",")))
-    return from_mapping(MDConfig, options | {"ensemble": given["ensemble"].value, "elements": chosen}, where="md")
+    config = from_mapping(MDConfig, options | {"ensemble": given["ensemble"].value, "elements": chosen}, where="md")
+    names = [name for name in ("pressure", "taut", "taup", "friction") if name not in config.decisive()]
+    if unused := changed_options(md, given, names):
+        raise ConfigError(
+            f"{', '.join(unused)}: has no effect in ensemble '{config.ensemble}'; choose another with --ensemble, or "
+            "leave it out"
+        )
+    return config
 
 
 def _structure(path: Path, index: int, fix: str | None) -> "Atoms":

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnnpot.cli.console import Console
+from gnnpot.cli.console import Console, styled
 from gnnpot.domains import INTEGER_FROM_1, POSITIVE
 from gnnpot.errors import ConfigError
 
@@ -53,7 +53,7 @@ def studio(
     console = Console(soft_wrap=True)
 
     def opened(address: str) -> None:
-        console.print(f"[bold]gnnpot studio[/] {address}", highlight=False)
+        console.print(styled(("gnnpot studio", "bold"), f" {address}"), highlight=False)
         stays = f"kept in {keep}" if keep is not None else "removed at the end (--keep FOLDER keeps them)"
         console.print(f"Structures and jobs are {stays}. Ctrl-C ends it.", highlight=False, style="dim")
         if browser:

@@ -47,8 +47,8 @@ def kernel_folder() -> Path | None:
     for path in _usual():
         if _make(path) and _is_private(path) and can_be_written(path):
             return path
-    path = Path(tempfile.gettempdir()) / f"gnnpot-kernels-{_user()}"
-    if _make(path) and _is_private(path) and can_be_written(path):
+    path = _temporary()
+    if path is not None and _make(path) and _is_private(path) and can_be_written(path):
         log.warning("compiled kernels are kept in %s: no other folder can be written (see GNNPOT_KERNELS)", path)
         return path
     log.warning("kernels are compiled in each process: no folder can be written to keep them (see GNNPOT_KERNELS)")
@@ -86,6 +86,14 @@ def _usual() -> list[Path]:
     except RuntimeError:
         log.debug("this user has no home")
     return paths
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir()) / f"gnnpot-kernels-{_user()}"
+    except FileNotFoundError:
+        # no folder for temporary files can be written, as in a container with a read-only file system
+        return None
 
 
 def _make(path: Path) -> bool:

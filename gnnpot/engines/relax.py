@@ -116,10 +116,16 @@ def relax(
 
     Raises:
         SimulationError: The structure explodes.
-        ConfigError, DataError: The cell can't be relaxed; the trajectory exists, is unreadable or of another structure.
+        ConfigError, DataError: The cell can't be relaxed, or a pressure is given for a constant volume; the trajectory
+            exists, is unreadable or of another structure.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = choose_cell(atoms, config.cell)
+    if choice.kind in ("none", "shape") and config.pressure != 0:
+        raise ConfigError(
+            f"pressure: has no effect on {atoms.get_chemical_formula()}, whose volume does not relax; leave it out, or "
+            "relax the cell of a periodic structure"
+        )
     before = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixSymmetry)]
     symmetry = "" if config.symmetry is None else keep_symmetry(atoms, config.symmetry)
     initial = atoms.copy()

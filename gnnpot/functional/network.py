@@ -46,7 +46,15 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, check_fields
+from gnnpot.domains import (
+    INTEGER_FROM_0,
+    INTEGER_FROM_1,
+    INTEGER_FROM_2,
+    NOT_NEGATIVE,
+    OPEN_FRACTION,
+    POSITIVE,
+    check_fields,
+)
 from gnnpot.functional.fixed import Blocks, pauli_sum
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
@@ -74,8 +82,8 @@ class NetworkConfig:
     hidden: Annotated[int, INTEGER_FROM_1] = 32
     #: number of convolutions with learned kernels, each followed by a perceptron, for kind "field"; 0: semi-local
     layers: Annotated[int, INTEGER_FROM_0] = 2
-    #: number of Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`; 2 or more
-    gaussians: Annotated[int, INTEGER_FROM_1] = 10
+    #: number of Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`
+    gaussians: Annotated[int, INTEGER_FROM_2] = 10
     #: n_k, centre of the last Gaussian of a learned kernel, in n = |G|/(2 k_F0)
     reach: Annotated[float, POSITIVE] = 2.2
     #: n_c, in n = |G|/(2 k_F0): the density is filtered with exp(-(n/n_c)^4) before it is differentiated

@@ -22,7 +22,7 @@ from gnnpot.functional import crystals
 from gnnpot.functional.data import Task
 from gnnpot.functional.kohn_sham import Settings
 from gnnpot.functional.pseudopotentials import for_numbers
-from gnnpot.functional.symmetry import centre
+from gnnpot.functional.symmetry import centre, check_periodic
 from gnnpot.units import BOHR
 
 #: III-V compounds with random displacements; the other four are the validation set of the study
@@ -192,10 +192,12 @@ def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, s
         spacing: Largest distance between k-points, 1/bohr.
 
     Raises:
+        DataError: A structure is not periodic in three directions.
         UnknownElementError: An element has no pseudopotential.
     """
     tasks = []
     for name, atoms in structures:
+        check_periodic(atoms, name)
         for_numbers(atoms.numbers)
         lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
         a, b, c = (int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))

@@ -29,7 +29,7 @@ from gnnpot.functional.minimise import minimise
 from gnnpot.functional.network import LearnedFunctional
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space
-from gnnpot.functional.symmetry import Symmetry, grid_for
+from gnnpot.functional.symmetry import Symmetry, check_periodic, grid_for
 
 #: lowest cut-off, 1/bohr; at 6/bohr, the error of AlP's von Weizsäcker energy is 92 meV/atom
 #: (docs/functional/grid-drift.json)
@@ -155,10 +155,7 @@ def solve(
 
 def orbital_free_grid(atoms: Atoms, cutoff: float) -> Grid:
     """Grid of a structure. Raises `DataError` if it would be too coarse, or the structure is not periodic."""
-    if not atoms.pbc.all():
-        raise DataError(
-            f"{atoms.get_chemical_formula()}: is not periodic in three directions; give it a cell with vacuum, pbc=True"
-        )
+    check_periodic(atoms, atoms.get_chemical_formula())
     if cutoff < LEAST_CUTOFF:
         raise DataError(
             f"grid: the cut-off {cutoff:g} /bohr is too coarse for the pseudopotentials, which end near 6; give "

@@ -15,6 +15,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 
+from gnnpot.errors import DataError
 from gnnpot.functional.grid import Grid
 from gnnpot.units import BOHR
 
@@ -118,6 +119,12 @@ def _transitive(first: np.ndarray) -> np.ndarray:
         if np.array_equal(further, first):
             return first
         first = further
+
+
+def check_periodic(atoms: Atoms, where: str) -> None:
+    """Raise `DataError` if a structure is not periodic in three directions; `where` is its name in the message."""
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise DataError(f"{where}: is not periodic in three directions; give it a cell with vacuum, pbc=True")
 
 
 def grid_for(atoms: Atoms, cutoff: float) -> Grid:

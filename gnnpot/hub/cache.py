@@ -83,6 +83,9 @@ def cache_lock(what: str) -> Iterator[None]:
         except Timeout:
             logger.info("%s: waiting for another process that fetches it", what)
             lock.acquire()
+        except NotImplementedError:
+            # some network file systems of clusters do not support locks; files are complete and verified without them
+            logger.info("%s: the file system of the cache has no locks", what)
     try:
         yield
     finally:

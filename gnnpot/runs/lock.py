@@ -24,10 +24,11 @@ class RunLock:
         folder: The folder.
         what: Kind of run, for messages, such as "a training".
         name: Name of the lock file in the folder.
+        shown: Path in messages, if only one file in the folder is locked; default: the folder.
     """
 
-    def __init__(self, folder: Path, what: str, name: str = ".lock") -> None:
-        self.folder, self.what = folder, what
+    def __init__(self, folder: Path, what: str, name: str = ".lock", shown: Path | None = None) -> None:
+        self.folder, self.what, self.shown = folder, what, shown or folder
         # not thread-local, so that a different thread may release the lock
         self._lock = FileLock(folder / name, timeout=0, thread_local=False)
 
@@ -41,13 +42,13 @@ class RunLock:
             self._lock.acquire()
         except Timeout:
             raise DataError(
-                f"{self.folder}: another process is writing it ({self.what}); wait for its end or stop it"
+                f"{self.shown}: another process is writing it ({self.what}); wait for its end or stop it"
             ) from None
         except NotImplementedError:
             # some network file systems of clusters do not support locks
-            log.warning("%s: the file system has no locks; make sure that only one process writes to it", self.folder)
+            log.warning("%s: the file system has no locks; make sure that only one process writes to it", self.shown)
         except OSError as error:
-            raise DataError(f"{self.folder}: can't be written ({error.strerror}); choose another folder") from None
+            raise DataError(f"{self.shown}: can't be written ({error.strerror}); choose another folder") from None
 
     def release(self) -> None:
         """Release the lock."""

@@ -13,6 +13,7 @@ log is opened again.
 
 import hashlib
 import json
+import logging
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
 from gnnpot.runs.identity import require_same
 from gnnpot.runs.lock import RunLock
+
+log = logging.getLogger(__name__)
 
 PLAN, RECORDS = "plan.json", "journal"
 _HEAD = struct.Struct("<QQ16s")
@@ -120,8 +123,13 @@ class ResultsLog:
 
     def close(self) -> None:
         """Close the log, and release the lock."""
-        self._file.close()
-        self._lock.release()
+        try:
+            self._file.close()
+        except OSError:
+            # the disk is full: `add` has raised the error, and the file still holds the record that it could not write
+            log.debug("%s: the last record is incomplete", self.folder)
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,9 @@
 """Data of the page other than structures: potentials, the gallery, the schema of recipes, limits."""
 
+from collections import Counter
 from dataclasses import asdict
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,9 +15,16 @@ from gnnpot.studio.config import StudioConfig
 from gnnpot.studio.options import NEED_CELL, OPTIONS
 
 
+def own_potentials(config: StudioConfig) -> dict[str, Path]:
+    """Return the user's own potentials by the name of the folder, or by its path if another potential has this name."""
+    folders = {path.resolve(): path for path in config.models}
+    counts = Counter([*(model.name for model in list_models()), *(folder.name for folder in folders)])
+    return {folder.name if counts[folder.name] == 1 else str(path): folder for folder, path in folders.items()}
+
+
 def potential_arguments(config: StudioConfig) -> dict[str, str]:
     """Return the argument of `open_potential` for the name of each potential; the user's own come first."""
-    own = {path.name: str(path.resolve()) for path in config.models}
+    own = {name: str(folder) for name, folder in own_potentials(config).items()}
     return {**own, **{model.name: model.name for model in list_models()}}
 
 
@@ -24,7 +33,7 @@ def page_data(config: StudioConfig) -> dict[str, Any]:
     text = resources.files("gnnpot.studio").joinpath("gallery.yaml").read_text(encoding="utf-8")
     return {
         "models": _models(config),
-        "default": config.models[0].name if config.models else resolve_alias("fast"),
+        "default": next(iter(own_potentials(config)), resolve_alias("fast")),
         "gallery": yaml.safe_load(text),
         "elements": _elements(),
         "recipe": Recipe.model_json_schema(),
@@ -45,7 +54,7 @@ def _elements() -> list[list[Any]]:
 
 
 def _models(config: StudioConfig) -> list[dict[str, Any]]:
-    own = [{"name": path.name, "cached": True, "own": True} for path in config.models]
+    own = [{"name": name, "cached": True, "own": True} for name in own_potentials(config)]
     listed = []
     for model in list_models():
         row = asdict(model)

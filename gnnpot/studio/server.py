@@ -111,6 +111,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="gnnpot-studio-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{keep}: can't be made ({error.strerror}); give another folder for --keep") from None
     with RunLock(keep, "a studio"):
         yield keep

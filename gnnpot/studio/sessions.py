@@ -4,17 +4,22 @@ A session is a folder with `entries/N.json` for each structure and `jobs/N/` for
 (`StudioConfig.keep`), the next server loads its sessions. All names in the folder are chosen here, never by the page.
 """
 
+import functools
 import json
+import logging
 import secrets
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gnnpot.runs.files import write_text
 from gnnpot.studio.jobs import Job
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: largest number of structures of a session; beyond it, the oldest are removed
 MAX_ENTRIES = 60
@@ -61,6 +66,7 @@ class Session:
     entries: dict[int, Entry] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     current: int | None = None
+    last_entry: int = 0  #: number of the last structure that was added, even if it has been removed
     last_job: int = 0  #: number of the last job that was started, even if it has been removed
     subscribers: set[Subscriber] = field(default_factory=set)
     used: float = field(default_factory=time.time)
@@ -72,8 +78,9 @@ class Session:
             subscriber(message)
 
     def add(self, title: str, content: dict[str, Any], **more: Any) -> Entry:
-        """Add a structure, which becomes the current one."""
-        number = max(self.entries, default=0) + 1
+        """Add a structure, which becomes the current one. Its number is new: jobs may refer to removed structures."""
+        used = (self.last_entry, *self.entries, *(job.entry for job in self.jobs.values()))
+        number = self.last_entry = max(used) + 1
         names = ("structure", "recipe", "chips", "notes", "warnings")
         entry = Entry(number, title, **{name: content[name] for name in names if name in content}, **more)
         self.entries[number] = entry
@@ -124,16 +131,26 @@ class Session:
 
     def load(self) -> None:
         """Load the structures and jobs that an earlier server has saved."""
-        for path in sorted((self.folder / "entries").glob("*.json"), key=lambda p: int(p.stem)):
-            entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+        paths = (self.folder / "entries").glob("*.json")
+        entries = [entry for path in paths if (entry := _saved(path, lambda content: Entry(**content)))]
+        for entry in sorted(entries, key=lambda entry: entry.number):
             self.entries[entry.number] = entry
             self.current = entry.number
-        for path in sorted((self.folder / "jobs").glob("*/job.json"), key=lambda p: int(p.parent.name)):
-            job = Job.loaded(json.loads(path.read_text(encoding="utf-8")), path.parent)
-            self.jobs[job.number] = job
+        folders = [path.parent for path in (self.folder / "jobs").glob("*/job.json")]
+        jobs = [job for f in folders if (job := _saved(f / "job.json", functools.partial(Job.loaded, folder=f)))]
+        self.jobs = {job.number: job for job in sorted(jobs, key=lambda job: job.number)}
 
     def _entry_path(self, number: int) -> Path:
         return self.folder / "entries" / f"{number}.json"
+
+
+def _saved(path: Path, make: Callable[[dict[str, Any]], T]) -> T | None:
+    """Return what an earlier server has saved; `None`, with a warning in the log, if the file is damaged."""
+    try:
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("%s: can't be read and is left out (%s)", path, error)
+        return None
 
 
 class Sessions:

@@ -7,7 +7,7 @@ from ase.io import read
 from typer.testing import CliRunner
 
 from gnnpot.cli import app
-from gnnpot.errors import BuilderError, GnnpotError
+from gnnpot.errors import BuilderError, ConfigError, GnnpotError
 
 
 @pytest.fixture
@@ -42,6 +42,19 @@ def test_explain_builds_nothing(run, tmp_path):
     result = run("CeO2(111)表面にPt13クラスターを担持", "--explain", "--save-recipe", "x.json")
     assert "粒子を載せる" in result.output
     assert json.loads((tmp_path / "x.json").read_text())["steps"][0]["formula"] == "CeO2"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--explain", "-o", "cu.cif"), "--output: has no effect here, --explain builds nothing"),
+        (("--fmax", "0.1"), "--fmax: has no effect here, it needs --relax"),
+        (("--yes",), "--yes: has no effect here, it needs --llm"),
+    ],
+)
+def test_options_without_effect_are_refused(run, options, words):
+    with pytest.raises(ConfigError, match=words):
+        run("bulk Cu", *options)
 
 
 def test_errors_come_before_files(run, tmp_path):

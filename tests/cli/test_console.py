@@ -1,5 +1,6 @@
 """What is shown: names of files do nothing to the terminal, and messages speak of the options that users write."""
 
+import errno
 import io
 import sys
 
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from gnnpot import cli
 from gnnpot.cli.console import Console, on_one_line, printable, styled
-from gnnpot.cli.sentences import in_command_line_words
+from gnnpot.cli.sentences import in_command_line_words, sentence_of
 from tests.test_docs import commands
 
 
@@ -52,6 +53,26 @@ def test_help_has_no_pictures():
 def test_options_are_named_as_users_write_them(message, line, expected):
     expected = expected or "x: exists already; give another name, or --overwrite"
     assert in_command_line_words(message, cli.app, line.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError(errno.EACCES, "denied", "a.xyz"), "a.xyz: can't be used (denied); choose a path that you"),
+        (OSError(errno.ENOSPC, "full"), "a file can't be read or written (full); free some space and run the same"),
+    ],
+)
+def test_errors_of_the_file_system_are_sentences(error, expected):
+    assert sentence_of(error).startswith(expected)
+
+
+def test_a_name_that_is_too_long_gives_a_sentence_and_a_bug_its_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gnnpot", "card", "a" * 300])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 1 and said.startswith("error: aaa") and said.endswith("; give a shorter name")
+    assert sentence_of(FileNotFoundError(errno.ENOENT, "missing", "a.xyz")) is None
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "gbk"])

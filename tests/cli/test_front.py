@@ -13,6 +13,7 @@ from gnnpot.cli import app, data
 from gnnpot.cli.predict import _keep_whole
 from gnnpot.config import presets, read_yaml
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.lock import RunLock
 
 #: modules that take long to import
 HEAVY = ("torch", "torch_geometric", "numba", "pymatgen", "lightning", "matplotlib", "pyarrow", "scipy", "numpy", "ase")
@@ -119,6 +120,17 @@ def test_predictions_are_written_and_resumed(tmp_path, monkeypatch):
         CliRunner().invoke(app, ["predict", "in.extxyz", "-o", "out.extxyz", "-q"], catch_exceptions=False)
     with pytest.raises(DataError, match="extended XYZ"):
         CliRunner().invoke(app, ["predict", "in.extxyz", "-o", "out.cif", "-q"], catch_exceptions=False)
+
+
+def test_a_second_process_does_not_predict_into_the_same_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("in.extxyz", bulk("NaCl", "rocksalt", a=5.6))
+    words = ["predict", "in.extxyz", "-o", "out.extxyz", "-q"]
+    with RunLock(tmp_path, "a prediction", "out.extxyz.partial.lock"), pytest.raises(DataError) as refused:
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert str(refused.value).startswith("out.extxyz: another process is writing it")
+    assert run(" ".join(words)).exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.extxyz", "out.extxyz"]
 
 
 def test_a_file_that_ends_within_a_frame_is_cut_to_whole_frames(tmp_path):

@@ -96,6 +96,9 @@ def test_check(run):
         (f"check {EMT}", DataError, "--elements"),
         ("card nowhere", CheckpointError, "nowhere"),
         ("relax cu.cif --model nowhere --device quantum", ConfigError, "--device"),
+        ("md cu.cif --pressure 2", ConfigError, "--pressure: has no effect in ensemble 'bussi'"),
+        ("md cu.cif --ensemble langevin --taut 50 --taup 500", ConfigError, "--taut, --taup: has no effect"),
+        ("md cu.cif --ensemble npt-full --friction 0.1", ConfigError, "--friction: has no effect"),
     ],
 )
 def test_errors_are_sentences(run, line, error, words):

@@ -151,6 +151,18 @@ def test_folders_of_others_are_not_used(tmp_path, monkeypatch, caplog):
         find()
 
 
+def test_without_a_folder_for_temporary_files_nothing_is_kept(tmp_path, monkeypatch, caplog):
+    def none():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("GNNPOT_KERNELS", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    assert folders.kernel_folder.__wrapped__() is None and "in each process" in caplog.text
+
+
 def test_without_any_folder_kernels_are_compiled_in_each_process(modules):
     script = "from gnnpot.compiler import decorator\ndecorator.kernel_folder = lambda: None\n" + MAIN
     assert outcome(run(script, modules))[:2] == (6.0, 1)

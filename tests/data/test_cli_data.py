@@ -109,6 +109,8 @@ def test_official_parts(tmp_path):
         (("--part", "train=a"), "belong to --by source"),
         (("--fractions", "train"), "expected name=value"),
         (("--fractions", "train=much"), "is no number"),
+        (("--fractions", "train=0.5,test=0.3,train=0.2"), "'train' is given twice"),
+        (("--by", "source", "--part", "train=train", "--part", "train=test"), "'train' is given twice"),
     ]:
         with pytest.raises(ConfigError, match=problem):
             run("split", tmp_path / "a", "-o", tmp_path / "other.json", *arguments)

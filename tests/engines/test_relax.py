@@ -13,7 +13,7 @@ from ase.io import read
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.cell_filters import StrainFilter, choose_cell
 from gnnpot.engines.relax import RelaxConfig, relax
-from gnnpot.errors import DataError, SimulationError
+from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.units import GPA
 
 
@@ -42,6 +42,14 @@ def test_pressure(squeezed):
     free = relax(squeezed, EMT(), RelaxConfig(stress_max=0.01 * GPA))
     assert r.converged and r.volume < free.volume
     np.testing.assert_allclose(r.atoms.get_stress()[:3], -10 * GPA, atol=0.011 * GPA)
+
+
+@pytest.mark.parametrize("cell", ["none", "shape", "auto"])
+def test_a_pressure_on_a_constant_volume_is_refused(squeezed, cell):
+    if cell == "auto":
+        squeezed.pbc = False
+    with pytest.raises(ConfigError, match="pressure: has no effect on Cu4"):
+        relax(squeezed, EMT(), RelaxConfig(pressure=10 * GPA, cell=cell))
 
 
 def test_a_gnnpot_potential(potential, crystal):

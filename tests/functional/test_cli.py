@@ -67,6 +67,32 @@ def test_train_and_evaluate(run, folder, tmp_path):
         run("train", folder, "-o", tmp_path / "other", "--without", "Ge", "-q")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- a", "expected a mapping of options"),
+        ("network:", "network: expected a mapping of options"),
+        ("network: 3", "network: expected a mapping of options"),
+        ("network: {gaussians: 1}", "network: gaussians: 1 is not a whole number from 2 on"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_a_seed_too(run, folder, tmp_path, text, problem):
+    config = tmp_path / "train.yaml"
+    config.write_text(text)
+    for seed in ((), ("--seed", 1)):
+        with pytest.raises(ConfigError, match=problem):
+            run("train", folder, "-o", tmp_path / "run", "--config", config, "-q", *seed)
+
+
+def test_molecules_are_refused(run, tmp_path):
+    path = tmp_path / "pair.xyz"
+    write(path, Atoms("Si2", [[0, 0, 0], [0, 0, 2.2]]))
+    for words in (("plot", path, "-o", tmp_path / "p.png"), ("data", tmp_path / "out", "--structures", path, "-q")):
+        with pytest.raises(DataError, match="pair.*: is not periodic in three directions"):
+            run(*words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_plot(run, silicon, tmp_path):
     run("plot", silicon, "-f", "gnnpot-kedf-1", "-f", "tfvw", "-o", tmp_path / "density.png")
     assert (tmp_path / "density.png").stat().st_size > 20000

@@ -178,6 +178,14 @@ def test_a_cache_that_can_not_be_written(entries, tmp_path, monkeypatch):
         fetch(entries["web"])
 
 
+def test_a_cache_on_a_file_system_without_locks(entries, server, monkeypatch):
+    def refuse(self, *arguments, **options):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert fetch(entries["web"])["web.pt"].read_bytes() == WEB
+
+
 def test_two_at_once_fetch_once(entries, server):
     found = []
     threads = [threading.Thread(target=lambda: found.append(fetch(entries["web"])["web.pt"])) for _ in range(4)]

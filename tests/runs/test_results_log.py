@@ -1,5 +1,8 @@
 """Results survive kills, and belong to one plan."""
 
+import subprocess
+import sys
+
 import pytest
 
 from gnnpot.errors import ConfigError, DataError
@@ -28,3 +31,30 @@ def test_another_plan_is_refused_where_there_are_results(tmp_path):
         ResultsLog(tmp_path / "j", {"a": {"b": 4, "c": 3}}, "labelling")
     with ResultsLog(tmp_path / "j", {"a": 4}, fresh=True) as results:
         assert len(results) == 0
+
+
+def test_a_full_disk_gives_a_sentence_and_releases_the_lock(tmp_path):
+    """The size limit of files has the effect of a full disk; it holds for a whole process."""
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from gnnpot.errors import DataError
+from gnnpot.runs.results_log import ResultsLog
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Path(sys.argv[1])
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+try:
+    with ResultsLog(folder, {"a": 1}) as log:
+        log.add(1, b"kept")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, unlimited[1]))
+        log.add(2, bytes(1000))
+except DataError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+with ResultsLog(folder, {"a": 1}) as log:
+    print(*log.contents())
+"""
+    pytest.importorskip("resource", reason="needs limits of POSIX")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "j"], capture_output=True, text=True, check=True)
+    sentence, kept = done.stdout.splitlines()
+    assert "free some space and run the same command again" in sentence and kept == "b'kept'"

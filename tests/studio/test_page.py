@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from starlette.requests import Request
+from typer.testing import CliRunner
 
 from gnnpot.builder import build, read
+from gnnpot.cli import app
+from gnnpot.errors import ConfigError
 from gnnpot.studio.config import StudioConfig
 from gnnpot.studio.files import Page
-from gnnpot.studio.models import page_data
+from gnnpot.studio.models import page_data, potential_arguments
+from gnnpot.studio.server import serve
 
 FOLDER = Path(__file__).parents[2] / "gnnpot/studio"
 SCRIPTS = sorted((FOLDER / "page").glob("*.js"))
@@ -49,6 +54,30 @@ def test_every_word_is_there_in_both_languages():
 def test_the_fast_potential_is_offered_first():
     data = page_data(StudioConfig())
     assert data["default"] in [model["name"] for model in data["models"] if model["cached"]]
+
+
+def test_potentials_of_the_same_name_are_told_apart(tmp_path):
+    folders = [tmp_path / "a" / "model", tmp_path / "b" / "model", tmp_path / "gnnpot-1", tmp_path / "mine"]
+    config = StudioConfig(models=tuple(folders))
+    opened = potential_arguments(config)
+    for folder in folders[:3]:
+        assert opened[str(folder)] == str(folder)
+    assert opened["mine"] == str(folders[3]) and opened["gnnpot-1"] == "gnnpot-1"
+    shown = [model["name"] for model in page_data(config)["models"]]
+    assert len(set(shown)) == len(shown) and set(shown) == set(opened)
+    assert page_data(config)["default"] == str(folders[0])
+
+
+def test_the_command_shows_the_address_as_text(tmp_path, monkeypatch):
+    monkeypatch.setattr("gnnpot.studio.server.serve", lambda config, opened: opened("http://127.0.0.1:1/?token=x"))
+    shown = CliRunner().invoke(app, ["studio", "--no-browser"]).stdout
+    assert shown.startswith("gnnpot studio http://127.0.0.1:1/?token=x\n")
+
+
+def test_a_folder_that_can_not_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file: can't be made .*give another folder for --keep"):
+        serve(StudioConfig(keep=tmp_path / "file"))
 
 
 def test_messages_are_in_both_languages():

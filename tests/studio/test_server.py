@@ -10,7 +10,7 @@ from ase.io import read, write
 
 from gnnpot.studio.jobs import MAX_ROWS, Job
 from gnnpot.studio.process import Pool, WorkerError
-from gnnpot.studio.sessions import Sessions
+from gnnpot.studio.sessions import Session, Sessions
 from gnnpot.studio.worker.structures import to_payload
 from tests.data.cif import cif_text
 from tests.studio.conftest import ORIGIN, SOCKETS, PageOf, serving
@@ -216,6 +216,33 @@ def test_sessions_that_hold_nothing_make_place(tmp_path):
     for session in sessions.all.values():
         session.add("x", {"structure": to_payload(bulk("Cu"))})
     assert sessions.create() is None
+
+
+def test_numbers_of_removed_structures_are_not_given_again(tmp_path):
+    """Otherwise, the result of a job would get the recipe of a structure that the job did not start from."""
+    session = Session("s", tmp_path / "s")
+    for title in "ab":
+        session.add(title, {"structure": to_payload(bulk("Cu")), "recipe": {"title": title}})
+    session.jobs[1] = _job(tmp_path / "s" / "jobs" / "1")
+    session.jobs[1].entry = 2
+    session.jobs[1].save()
+    session.remove(2)
+    assert session.add("c", {"structure": to_payload(bulk("Cu")), "recipe": {"title": "c"}}).number == 3
+    session.remove(3)
+    again = Session("s", tmp_path / "s")
+    again.load()
+    assert again.recipe_of(2) == {} and again.add("d", {"structure": to_payload(bulk("Cu"))}).number == 3
+
+
+def test_a_damaged_file_of_a_session_is_left_out(tmp_path, caplog):
+    session = Session("s", tmp_path / "s")
+    for title in "ab":
+        session.add(title, {"structure": to_payload(bulk("Cu"))})
+    (tmp_path / "s" / "entries" / "2.json").write_text('{"number": 2')
+    (tmp_path / "s" / "entries" / "notes.json").write_text("{}")
+    again = Sessions(tmp_path, limit=2).all["s"]
+    assert list(again.entries) == [1] and again.current == 1
+    assert "2.json: can't be read" in caplog.text and "notes.json: can't be read" in caplog.text
 
 
 def test_rows_are_thinned_evenly(tmp_path):
