@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from gnnpot.errors import ConfigError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.hub.checkpoint import Card, save_checkpoint
 from gnnpot.ops.exchange import Part
+from tests.child_process import environment
 from tests.engines.lammps_ranks import ELEMENTS, cases, potentials, triclinic
 from tests.engines.parts import Member, Parts
 
@@ -39,11 +39,10 @@ def on_ranks(ranks: int, *words: str) -> subprocess.CompletedProcess:
     pytest.importorskip("mpi4py", reason="needs mpi4py: pip install gnnpot[lammps]")
     if shutil.which("g++") is None or mpiexec() is None:
         pytest.skip("needs g++ and mpiexec")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     # ranks that wait leave a core to the others
-    environment["MPIR_CVAR_ENABLE_HEAVY_YIELD"] = "1"
+    variables = environment(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1", MPIR_CVAR_ENABLE_HEAVY_YIELD="1")
     launched = [*((mpiexec(), "-n", str(ranks)) if ranks > 1 else ()), sys.executable, *words]
-    return subprocess.run(launched, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(launched, env=variables, capture_output=True, text=True, check=False, timeout=900)
 
 
 # four ranks: atoms pass one rank on their way to another
