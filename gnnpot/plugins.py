@@ -34,14 +34,13 @@ from gnnpot.errors import ConfigError, GnnpotError, PluginError, suggest
 log = logging.getLogger(__name__)
 
 MODELS, READERS, PROPERTIES = "gnnpot.models", "gnnpot.readers", "gnnpot.properties"
-GROUPS = (MODELS, READERS, PROPERTIES)
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """An entry point of another package."""
 
-    group: str  #: one of `GROUPS`
+    group: str  #: `MODELS`, `READERS` or `PROPERTIES`
     name: str
     package: str  #: name of the distribution, as pip knows it
     version: str  #: version of the distribution
@@ -93,7 +92,7 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """All objects of one kind by name: gnnpot's own, and those that plug-ins add."""
 
-    group: str  #: one of `GROUPS`
+    group: str  #: `MODELS`, `READERS` or `PROPERTIES`
     what: str  #: the kind of object as named in messages, such as "property"
     own: Callable[[], Collection[str]]  #: returns the names of gnnpot's own objects
     load: Callable[[str], T]  #: returns gnnpot's own object of a name

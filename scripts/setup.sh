@@ -1,4 +1,6 @@
-# Sourced by scripts/demo and scripts/test: a virtual environment in .venv with pinned packages and gnnpot itself.
+#!/usr/bin/env bash
+# Makes a virtual environment in .venv with pinned packages and gnnpot itself; sourced by scripts/demo, docs and test.
+set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x .venv/bin/python ]; then
     "${PYTHON:-python3}" -m venv .venv

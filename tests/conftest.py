@@ -11,6 +11,16 @@ import pytest
 collect_ignore = ["plugin"]
 
 
+#: variables of a terminal, by which commands choose the width and the colours of their output
+TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+
+def pytest_configure() -> None:
+    """Commands write the same in any terminal."""
+    for name in TERMINAL:
+        os.environ.pop(name, None)
+
+
 def slow_tests() -> tuple[str, ...]:
     """Beginnings of the names of the tests in `tests/slow.txt`."""
     lines = Path(__file__).with_name("slow.txt").read_text().splitlines()

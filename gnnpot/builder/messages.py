@@ -15,8 +15,6 @@ from pydantic_core import PydanticCustomError
 
 from gnnpot.errors import BuilderError
 
-LANGUAGES = ("en", "ja")
-
 
 @lru_cache(maxsize=1)
 def _messages() -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ Lengths are in Å, angles in degrees, fractions between 0 and 1. If a value is `
 of the result say what it chose.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -366,7 +366,3 @@ class Recipe(Step):
             if number and step.do in SOURCES and step.do != "solvent":
                 raise problem("second_source", number=number + 1, do=step.do)
         return self
-
-    def extended(self, steps: list[Any]) -> "Recipe":
-        """Return this recipe with further steps, validated."""
-        return Recipe(version=self.version, language=self.language, steps=[*self.steps, *steps])

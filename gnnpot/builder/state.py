@@ -31,7 +31,6 @@ class SlabState:
     vacuum: float  #: requested width of the vacuum, Å
     repeated: bool  #: whether the size of the surface cell is decided; otherwise, later steps may enlarge it
     unit: Atoms  #: the slab with the smallest surface cell
-    layer_height: float  #: distance between layers, Å
 
 
 @dataclass

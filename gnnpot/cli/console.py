@@ -51,11 +51,6 @@ def printable(text: str) -> str:
     return "".join(_shown(character) for character in text)
 
 
-def on_one_line(text: str) -> str:
-    """Replace control characters of a text by escapes, including newlines and tabs."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
 def replace_unencodable_characters() -> None:
     """Make the standard streams replace characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):

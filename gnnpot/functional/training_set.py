@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gnnpot.errors import DataError
 from gnnpot.functional.data import Sample
-from gnnpot.functional.functionals import Functional, kinetic, von_weizsacker
+from gnnpot.functional.functionals import Functional, kinetic
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space, integral
@@ -129,8 +129,3 @@ def _batch(members: list[Sample], basis: ReducedBasis | None, triple_weight: flo
         weights=torch.tensor([1.0 if s.energies else triple_weight for s in members], dtype=torch.float64),
         names=tuple(s.name for s in members),
     )
-
-
-def floor_of_batch(batch: Batch) -> Tensor:
-    """T - T_vW of the samples, `[B]` (Ha), which a functional has to learn; exact values are not negative."""
-    return batch.kinetic - integral(batch.space, von_weizsacker(batch.density.detach(), batch.space))

@@ -40,7 +40,6 @@ class Entry:
     warnings: list[str] = field(default_factory=list)
     text: str = ""  #: sentence that the structure was built from
     made_by: str = ""  #: kind of the job that produced the structure
-    created: float = field(default_factory=time.time)
 
     def brief(self) -> dict[str, Any]:
         """Return the values that a list of structures shows."""

@@ -25,7 +25,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 CATALYST = "立方晶ジルコニア(111)表面、2層にPt/Rh合金ナノ粒子（Pt:Rh=1:1、約50原子）を担持、下1層を固定、真空層15Å"
 RUTILE = "O-terminated rutile TiO2(110), 3x2, 15 Å vacuum, one CO molecule adsorbed"
-SECONDS = 240_000
+#: time after which the browser gives up waiting, ms
+TIMEOUT = 240_000
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def browser(address: str, *, dark: bool = False, language: str = "en-US", size: 
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]}, locale=language, color_scheme="dark" if dark else "light"
         )
-        context.set_default_timeout(SECONDS)
+        context.set_default_timeout(TIMEOUT)
         page = context.new_page()
         page.goto(address)
         page.wait_for_selector("body[data-ready]")

@@ -9,8 +9,13 @@ from rich._emoji_codes import EMOJI
 from rich.table import Table
 
 from gnnpot import cli
+<<<<<<< HEAD
 from gnnpot.cli.console import Console, on_one_line, printable, styled
 from gnnpot.cli.sentences import in_command_line_words, sentence_of
+=======
+from gnnpot.cli.console import Console, printable, styled
+from gnnpot.cli.sentences import in_command_line_words
+>>>>>>> h3
 from tests.test_docs import commands
 
 
@@ -27,7 +32,7 @@ def test_markup_and_control_characters_are_text():
     for output in (shown(name), shown(table), shown(styled(name, (name, "green"))), shown(name, force_terminal=True)):
         assert "[/x][bold]a" in output and ":smile:" in output and r"\x1b[31m" in output
         assert "\x1b[31m" not in output and "\x07" not in output and "\x9b" not in output
-    assert printable("Å 銅\n") == "Å 銅\n" and on_one_line("a\nb\u202e") == r"a\nb\u202e"
+    assert printable("Å 銅\n") == "Å 銅\n" and printable("b\u202e") == r"b\u202e"
 
 
 def test_help_has_no_pictures():

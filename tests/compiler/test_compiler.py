@@ -20,6 +20,7 @@ import gnnpot
 from gnnpot.compiler import folder as folders
 from gnnpot.compiler.sources import source_digest
 from gnnpot.engines.warm import small_structure
+from tests.child_process import environment
 
 CHECKPOINTS = Path(__file__).parents[1] / "frozen" / "checkpoints"
 
@@ -53,13 +54,12 @@ print(result, len(names), kernel_folder())
 """
 
 
-def run(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+def run(script: str, folder: Path, **more: str) -> subprocess.CompletedProcess:
     """Python in a process of its own, with two threads."""
-    paths = os.pathsep.join([str(folder), *(p for p in sys.path if p)])
-    settings = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", **environment}
+    variables = {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", **more}
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False,
-        env=settings, cwd=folder,
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=900, check=False,
+        env=environment(folder, **variables), cwd=folder,
     )  # fmt: skip
 
 
@@ -219,7 +219,7 @@ if __name__ == "__main__":
     assert np.allclose(in_threads(lambda: gnnpot.Calculator(CHECKPOINT)), alone, rtol=0, atol=1e-5)
     if "fork" in multiprocessing.get_all_start_methods():
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            assert np.allclose(pool.map_async(energies, range(4)).get(timeout=120), alone, rtol=0, atol=1e-5)
+            assert np.allclose(pool.map_async(energies, range(4)).get(timeout=900), alone, rtol=0, atol=1e-5)
     print("same")
 """
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from gnnpot.compiler import together
 from gnnpot.compiler.overloads import Overload, _plain, _type
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.models.fast.first_call import PREDICTION, TRAINING, _rows, use_name
 from gnnpot.runs.processes import Processes, one_thread
+from tests.child_process import environment
 
 CHECKPOINTS = Path(__file__).parents[1] / "frozen" / "checkpoints"
 
@@ -72,18 +74,17 @@ def modules(tmp_path):
     return folder
 
 
-def run(folder, more="", **environment):
+def run(folder, more="", **more_variables):
     """Lines that the script prints."""
-    paths = os.pathsep.join([str(folder), *(p for p in sys.path if p)])
-    settings = {**os.environ, "PYTHONPATH": paths, "GNNPOT_KERNELS": str(folder.parent / "kernels"), **environment}
+    variables = {"GNNPOT_KERNELS": str(folder.parent / "kernels"), **more_variables}
     (folder / "script.py").write_text(SCRIPT.format(more=textwrap.dedent(more), names=NAMES))
     result = subprocess.run(
         [sys.executable, "script.py"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
-        env=settings,
+        env=environment(folder, **variables),
         cwd=folder,
     )
     assert result.returncode == 0, result.stderr[-3000:]
@@ -152,11 +153,12 @@ def overload(seconds):
     return Overload("gnnpot.graphs.skin._farthest", ["float64 2C", "float64 2C"], seconds)
 
 
-def test_no_process_is_started_where_it_may_not_be(monkeypatch, tmp_path):
-    def fail(*_):
-        raise AssertionError("started")
+def start_no_worker(*_):
+    raise AssertionError("started")
 
-    monkeypatch.setattr(together, "_workers", fail)
+
+def test_no_process_is_started_where_it_may_not_be(monkeypatch, tmp_path):
+    monkeypatch.setattr(together, "_workers", start_no_worker)
     monkeypatch.setattr(Overload, "is_kept", lambda self: False)
     others = [overload(9.0), Overload("gnnpot.graphs.skin._all_finite", ["float64 2C"], 9.0)]
     with pytest.raises(AssertionError, match="started"):
@@ -189,14 +191,15 @@ def test_no_more_processes_than_save_time(seconds, most, count):
     assert together._process_count(seconds, most) == count
 
 
-def test_another_process_compiles_in_the_folder(monkeypatch, tmp_path):
-    from filelock import FileLock
-
-    monkeypatch.setattr(together, "_workers", None)
+def test_no_process_is_started_while_another_compiles_in_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(together, "_workers", start_no_worker)
     monkeypatch.setattr(together, "kernel_folder", lambda: tmp_path)
     monkeypatch.setattr(Overload, "is_kept", lambda self: False)
+    missing = [overload(9.0), Overload("gnnpot.graphs.skin._all_finite", ["float64 2C"], 9.0)]
     with FileLock(tmp_path / ".compiling"):
-        together.compile_overloads([overload(9.0), Overload("gnnpot.graphs.skin._all_finite", ["float64 2C"], 9.0)], 2)
+        together.compile_overloads(missing, 2)
+    with pytest.raises(AssertionError, match="started"):
+        together.compile_overloads(missing, 2)
 
 
 def test_one_process_in_workers_and_where_one_thread_is_asked_for(monkeypatch):
@@ -271,10 +274,10 @@ MODELS = {
 @pytest.fixture(scope="module")
 def called():
     """What each model calls, for a prediction, and for that and training."""
-    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     result = subprocess.run(
-        [sys.executable, "-c", CALLED, *MODELS], capture_output=True, text=True, timeout=1500, check=False, env=settings
-    )
+        [sys.executable, "-c", CALLED, *MODELS], capture_output=True, text=True, timeout=1500, check=False,
+        env=environment(),
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     lines = [[{tuple(key) for key in keys} for keys in json.loads(line)] for line in result.stdout.splitlines()]
     return dict(zip(MODELS, lines, strict=True))
@@ -333,10 +336,10 @@ for use, call in calls.items():
 
 
 def test_a_first_use_asks_for_what_it_needs(tmp_path):
-    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "GNNPOT_KERNELS": str(tmp_path)}
     result = subprocess.run(
-        [sys.executable, "-c", ASKED], capture_output=True, text=True, timeout=300, check=False, env=settings
-    )
+        [sys.executable, "-c", ASKED], capture_output=True, text=True, timeout=900, check=False,
+        env=environment(GNNPOT_KERNELS=str(tmp_path)),
+    )  # fmt: skip
     assert result.stdout.split() == ["prediction", "training"], result.stderr[-2000:]
 
 

@@ -1,7 +1,6 @@
 """Stores: exact, whole or absent, and aware of damage."""
 
 import json
-import os
 import pickle
 import resource
 import signal
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from gnnpot.data import FrameStore, read_frames, store, write_store
 from gnnpot.errors import DataError
+from tests.child_process import environment
 
 from .conftest import make_frame, same
 
@@ -116,9 +116,10 @@ write_store(endless(), sys.argv[1], shard_size=128)
 def test_a_killed_writer_leaves_no_store_and_the_next_one_cleans_up(frames, tmp_path):
     helper = tmp_path / "tests_frames.py"
     helper.write_text((Path(__file__).parent / "conftest.py").read_text())
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
     folder = tmp_path / "stores" / "a"
-    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, env=environment)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, env=environment(tmp_path)
+    )
     assert writer.stdout.readline() == b"writing\n"
     time.sleep(0.05)
     writer.send_signal(signal.SIGKILL)

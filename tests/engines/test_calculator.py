@@ -39,7 +39,7 @@ def test_results_are_those_of_the_potential(potential, crystal):
 
 
 def test_skin_changes_no_result(potential, crystal):
-    """A hundred steps of a walk with strain: remembered neighbours give the numbers of fresh ones."""
+    """Forty steps of a walk with strain: remembered neighbours give the numbers of fresh ones."""
     rng = np.random.default_rng(0)
     kept, fresh = Calculator(potential, skin=0.5), Calculator(potential, skin=0.0)
     for _ in range(40):

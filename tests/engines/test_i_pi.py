@@ -1,7 +1,6 @@
 """i-PI takes energies, forces and virials from the calculator through its socket: the files of the documentation."""
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from ase.io import read, write
 from ase.units import GPa
 
 import gnnpot
+from tests.child_process import environment
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "i-pi"
 
@@ -37,14 +37,13 @@ def atoms():
 
 
 def started(command: list[str], folder: Path) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with (folder / f"{Path(command[1]).name}.log").open("w") as log:
-        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment())
 
 
 def ended(process: subprocess.Popen) -> int:
     try:
-        return process.wait(timeout=300)
+        return process.wait(timeout=900)
     finally:
         process.kill()
 

@@ -1,13 +1,11 @@
 """Molecular dynamics: what is conserved, what is reached, and runs that are killed."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from gnnpot.engines.md import MDConfig, MDSample, degrees_of_freedom, random_vel
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.units import BOLTZMANN
+from tests.child_process import environment
 
 
 @pytest.fixture
@@ -119,8 +118,7 @@ def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
         atoms = read({str(tmp_path / "start.traj")!r})
         run_md(atoms, EMT(), MDConfig(ensemble="langevin", steps=10**6, interval=5), trajectory={str(path)!r})
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment())
     try:
         deadline = time.monotonic() + 60
         while (not path.exists() or path.stat().st_size < 40_000) and time.monotonic() < deadline:

@@ -1,7 +1,8 @@
 """What earlier versions wrote is read: half-done runs resume, checkpoints give the same numbers, YAML files are read.
 
-The folders are those that `scripts/fixtures/make_frozen_runs.py` made with version 0.1; they never change. The tests
-use what a user has: commands, `gnnpot.load` and `gnnpot.Calculator`.
+`scripts/fixtures/make_frozen_runs.py` made the runs and YAML files with version 0.1, and the checkpoints of each format
+with a version that writes it; they never change. The tests use what a user has: commands, `gnnpot.load` and
+`gnnpot.Calculator`.
 """
 
 import csv

@@ -41,7 +41,7 @@ def test_models_before_and_after_an_import(run, cache):
     assert all(row["name"] in shown for row in after) and "here" in shown
 
 
-def test_the_table_fits_a_narrow_terminal():
+def test_the_table_fits_a_narrow_terminal(cache):
     lines = CliRunner().invoke(app, ["models"]).stdout.splitlines()
     assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from torch_geometric.data import Batch
 
 from gnnpot.graphs import Graph
@@ -50,6 +50,20 @@ def assert_numeric_derivatives(
     full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
     slope = (strained(step) - strained(-step)) / (2 * step)
     assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=rel)
+
+
+def assert_batches_are_singles(potential: Potential) -> None:
+    """A batch of a crystal, a molecule, an atom and a small cell gives what each of them gives."""
+    structures = [salt(), molecule("H2O", vacuum=5.0), Atoms("O"), bulk("NaCl", "rocksalt", a=5.6)]
+    graphs = [potential.graph(atoms) for atoms in structures]
+    batch = potential(Batch.from_data_list(graphs))
+    singles = [potential(graph) for graph in graphs]
+    for name in ("energy", "forces", "stress", "magmoms"):
+        whole, parts = getattr(batch, name), [getattr(single, name) for single in singles]
+        if whole is None:
+            assert parts == [None] * len(parts), name
+        else:
+            torch.testing.assert_close(whole, torch.cat(parts), rtol=1e-8, atol=1e-10, equal_nan=True, msg=name)
 
 
 def assert_training_reaches_every_weight(potential: Potential, graphs: Sequence[Graph], lr: float = 1e-2) -> None:

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
-from torch_geometric.data import Batch
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import undirected
 from gnnpot.models import CHGNet, CHGNetConfig
 from gnnpot.potential import Potential
-from tests.models.checks import assert_numeric_derivatives, assert_training_reaches_every_weight, energy, salt
+from tests.models.checks import (
+    assert_batches_are_singles,
+    assert_numeric_derivatives,
+    assert_training_reaches_every_weight,
+    energy,
+    salt,
+)
 
 ELEMENTS = ("H", "O", "Na", "Cl")
 
@@ -50,14 +54,7 @@ def test_rotation_translation_order_and_supercell():
 
 
 def test_a_batch_gives_what_each_structure_gives():
-    potential = make()
-    structures = [salt(), molecule("H2O", vacuum=5.0), Atoms("O"), bulk("NaCl", "rocksalt", a=5.6)]
-    graphs = [potential.graph(s) for s in structures]
-    batch = potential(Batch.from_data_list(graphs))
-    singles = [potential(g) for g in graphs]
-    assert torch.allclose(batch.energy, torch.cat([p.energy for p in singles]), atol=1e-10)
-    assert torch.allclose(batch.forces, torch.cat([p.forces for p in singles]), atol=1e-10)
-    assert torch.allclose(batch.magmoms, torch.cat([p.magmoms for p in singles]), atol=1e-10)
+    assert_batches_are_singles(make())
 
 
 def test_one_bond_for_both_directions():

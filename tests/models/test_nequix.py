@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
 from torch import nn
-from torch_geometric.data import Batch
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
@@ -15,7 +13,13 @@ from gnnpot.models.equivariant import AtomsByElement, RMSNorm
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import coupling_paths
 from gnnpot.potential import Potential
-from tests.models.checks import assert_numeric_derivatives, assert_training_reaches_every_weight, energy, salt
+from tests.models.checks import (
+    assert_batches_are_singles,
+    assert_numeric_derivatives,
+    assert_training_reaches_every_weight,
+    energy,
+    salt,
+)
 
 ELEMENTS = ("H", "O", "Na", "Cl")
 
@@ -97,12 +101,7 @@ def test_norm_is_that_of_numpy():
 
 
 def test_a_batch_gives_what_each_structure_gives(potential):
-    structures = [salt(), molecule("H2O", vacuum=5.0), Atoms("O"), bulk("NaCl", "rocksalt", a=5.6)]
-    graphs = [potential.graph(s) for s in structures]
-    batch = potential(Batch.from_data_list(graphs))
-    singles = [potential(g) for g in graphs]
-    assert torch.allclose(batch.energy, torch.cat([p.energy for p in singles]), atol=1e-10)
-    assert torch.allclose(batch.forces, torch.cat([p.forces for p in singles]), atol=1e-10)
+    assert_batches_are_singles(potential)
 
 
 def test_energy_and_force_are_continuous_where_an_atom_leaves(potential):

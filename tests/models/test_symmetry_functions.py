@@ -1,7 +1,6 @@
 """Symmetry functions: formulas against hand-written ones, derivatives, and compiled against the reference."""
 
 import math
-import os
 import subprocess
 import sys
 
@@ -29,6 +28,7 @@ from gnnpot.models.symmetry_functions import (
 )
 from gnnpot.models.symmetry_jacobian import edge_gradient_of, plain_edge_gradient
 from gnnpot.models.symmetry_sets import BehlerSet, ChebyshevSet, WeightedSet
+from tests.child_process import environment
 
 ELEMENTS = ("Si", "O")
 
@@ -345,12 +345,11 @@ print(*[hashlib.sha256(x.numpy().tobytes()).hexdigest() for x in found])
 
 def test_a_first_run_after_installing_gives_the_same_bits(tmp_path):
     """A kernel is the same code whether compiled in the process or loaded: resumed runs end at the same bits."""
-    path = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
+    variables = environment(NUMBA_CACHE_DIR=str(tmp_path))
 
     def run() -> str:
         return subprocess.run(
-            [sys.executable, "-c", BITS], capture_output=True, text=True, check=True, env=environment
+            [sys.executable, "-c", BITS], capture_output=True, text=True, check=True, env=variables
         ).stdout
 
     first = run()

@@ -230,6 +230,7 @@ def test_products_are_those_of_numpy():
 
 
 def test_products_both_ways():
+    torch.manual_seed(0)
     (first, *x), f = products_case(0)
     (_, *rates), f_rates = products_case(1)
     gradients = [torch.randn_like(y) for y in feature_products([first, *x], f)]
@@ -238,6 +239,7 @@ def test_products_both_ways():
 
 @pytest.mark.parametrize("lmax", [1, 2, 3])
 def test_products_turn_with_the_structure_and_with_its_mirror_image(lmax):
+    torch.manual_seed(0)
     x = features(3, (4,) * (lmax + 1))
     f = [torch.randn(len(found), 4).double() for found in terms(lmax)[1:] if found]
     turn = -o3.rand_matrix(dtype=torch.float64)
@@ -252,6 +254,7 @@ def test_products_turn_with_the_structure_and_with_its_mirror_image(lmax):
 @pytest.mark.parametrize("channels", [5, 20])
 @pytest.mark.parametrize("lmax", [1, 2, 3])
 def test_kernels_of_the_products(lmax, channels):
+    torch.manual_seed(0)
     x = features(4, (channels,) * (lmax + 1))
     f = [torch.randn(len(found), channels).double() for found in terms(lmax)[1:] if found]
     inputs = [a.requires_grad_() for a in x]

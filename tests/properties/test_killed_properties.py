@@ -12,6 +12,7 @@ from ase.build import bulk, fcc111
 
 from gnnpot.properties.options import arguments_of
 from gnnpot.properties.registry import find_property, property_names
+from tests.child_process import environment
 from tests.properties.killed import Mortal, property_command
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +64,7 @@ def test_killed_half_way_the_same_command_continues(tmp_path, monkeypatch):
     assert min(counts.values()) >= 4, counts
     runs = [(words_of(name, f"killed/{name}"), counts[name] // 2) for name in CASES]
     command = [sys.executable, "-c", "from tests.properties.killed import main; main()", json.dumps(runs)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [signal.SIGKILL] * len(CASES)
     for name in CASES:

@@ -9,6 +9,7 @@ import pytest
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.directory import RunDirectory
+from tests.child_process import environment
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,7 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(config):
         "import sys, time; from pathlib import Path; from gnnpot.runs.lock import RunLock\n"
         "lock = RunLock(Path(sys.argv[1]), 'a test'); lock.acquire(); print('locked', flush=True); time.sleep(60)"
     )
-    path = str(Path(__file__).parents[2])
-    child = subprocess.Popen(
-        [sys.executable, "-c", script, str(config.run)], stdout=subprocess.PIPE, env={"PYTHONPATH": path}
-    )
+    child = subprocess.Popen([sys.executable, "-c", script, str(config.run)], stdout=subprocess.PIPE, env=environment())
     assert child.stdout.readline() == b"locked\n"
     with pytest.raises(DataError, match=r"another process is writing it \(a test\)"):
         begin(config)

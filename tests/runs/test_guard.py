@@ -21,6 +21,7 @@ from gnnpot.runs.guard import (
     check_report_folder,
 )
 from gnnpot.runs.pages import page
+from tests.child_process import environment
 
 KIND = FolderKind("a book", "index.json", "book", ("page-*.txt",))
 
@@ -125,8 +126,7 @@ replace(Path(sys.argv[1]))
 def test_killed_between_the_renames_nothing_stays_for_ever(tmp_path, call):
     """Before the first rename, before the second, and after both."""
     folder = book(tmp_path / "a.book")
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]}
-    ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(call)], env=environment, check=False)
+    ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(call)], env=environment(), check=False)
     assert ended.returncode == (-signal.SIGKILL if call < 3 else 0)
     recover(folder)
     assert (folder / "page-1.txt").read_text() == ("old" if call < 3 else "new")

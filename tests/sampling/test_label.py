@@ -32,6 +32,7 @@ from gnnpot.sampling import (
     label,
 )
 from gnnpot.sampling.tasks import LabelTask, LabelWorker, pack, unpack
+from tests.child_process import environment
 
 TEACHER = Labeller(EMT, "EMT")
 CONFIG = LabelConfig(
@@ -117,10 +118,9 @@ def test_killed_and_resumed_the_store_is_byte_for_byte_the_same(store, tmp_path)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     output = tmp_path / "a.store"
-    environment = {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[2]}", "PATH": "/usr/bin:/bin"}
     for stop, processes in ((4, 2), (13, 1)):
         command = [sys.executable, script, output, str(stop), str(processes)]
-        ended = subprocess.run(command, env=environment, check=False, stderr=subprocess.DEVNULL)
+        ended = subprocess.run(command, env=environment(Path(__file__).parent), check=False, stderr=subprocess.DEVNULL)
         assert ended.returncode == -signal.SIGKILL and not output.exists()
         records = tmp_path / "a.store.labelling" / "journal"
         # A kill in the middle of a record leaves a part of it.

@@ -1,22 +1,13 @@
 """Scripts of `scripts/checks` measure and count what they say; lists of versions say the same as pyproject.toml."""
 
-import importlib.util
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / "checks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Answering:
@@ -32,8 +23,8 @@ class Answering:
         return {"seconds": next(self.seconds)}
 
 
-def test_versions_take_turns_and_ratios_are_old_over_new():
-    module, asked = script("compare_versions"), []
+def test_versions_take_turns_and_ratios_are_old_over_new(load_script):
+    module, asked = load_script("checks/compare_versions.py"), []
     old, new = Answering("old", iter([2.0, 8.0]), asked), Answering("new", iter([1.0, 1.0]), asked)
     (row,) = module.measure(old, new, [("M3GNet", 64)], rounds=2)
     assert asked == ["old", "new", "new", "old"]
@@ -42,8 +33,8 @@ def test_versions_take_turns_and_ratios_are_old_over_new():
     assert (row["old_ms"], row["new_ms"]) == (5000.0, 1000.0)
 
 
-def test_models_that_a_version_lacks_are_left_out_and_energies_must_agree():
-    module, asked = script("compare_versions"), []
+def test_models_that_a_version_lacks_are_left_out_and_energies_must_agree(load_script):
+    module, asked = load_script("checks/compare_versions.py"), []
     old, new = Answering("old", iter([]), asked), Answering("new", iter([]), asked)
     assert module.prepare(old, new, ("CHGNet", "M3GNet"), (8,)) == [("M3GNet", 8)]
     new.ask = lambda *_: {"energy": -3.1}
@@ -51,9 +42,9 @@ def test_models_that_a_version_lacks_are_left_out_and_energies_must_agree():
         module.prepare(old, new, ("M3GNet",), (8,))
 
 
-def test_ignores_are_counted(tmp_path):
+def test_ignores_are_counted(load_script, tmp_path):
     (tmp_path / "one.py").write_text("a = 1  # type: ignore[assignment]\nb = 2\nc = 3  # type: ignore\n")
-    assert script("types").ignores(tmp_path) == 2
+    assert load_script("checks/types.py").ignores(tmp_path) == 2
 
 
 def test_lowest_versions_are_those_of_the_project():

@@ -1,24 +1,23 @@
 """The study of Li10GeP2S12: rows of temperatures that end at different times, and the fits that are made of them."""
 
-import importlib
 import json
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import pytest
 import typer
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 
-from gnnpot.data.frame import Frame
 from gnnpot.units import BOLTZMANN
 
-FOLDER = Path(__file__).parents[2] / "scripts/studies/lgps"
+SYMBOLS = ["Li"] * 20 + ["P"] * 4 + ["S"] * 24 + ["Ge"] * 2
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module("conductivity")
+def script(load_script):
+    return load_script("studies/lgps/conductivity.py")
 
 
 def row(script, temperature: float, left_out: str = "", name: str = "order-1") -> dict:
@@ -92,16 +91,30 @@ def test_rows_of_another_time_step_are_no_rows_of_the_set(script):
     assert script.fits(mixed) == []
 
 
-def test_germanium_is_put_on_the_sites_that_it_shares(script, monkeypatch):
-    """Fifty atoms of the cell, of which four sites hold Ge or P, two P alone."""
-    symbols = ["Li"] * 20 + ["P"] * 4 + ["S"] * 24 + ["Ge"] * 2
-    atoms = Atoms(symbols, np.random.default_rng(0).random((50, 3)), cell=[8.7, 8.7, 12.6], pbc=True)
-    monkeypatch.setattr(script, "read_frames", lambda path: [Frame.from_atoms(atoms)])
-    assert script.crystal(Path("any"), None).get_chemical_symbols() == symbols
+@pytest.fixture
+def data(tmp_path):
+    """A file of a labelled frame: fifty atoms, of which four sites hold Ge or P, two P alone."""
+    places = np.array(list(product(range(4), range(4), range(4))))[:50] / 4
+    atoms = Atoms(SYMBOLS, scaled_positions=places, cell=[8.7, 8.7, 12.6], pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=-200.0, forces=np.zeros((50, 3)))
+    write(tmp_path / "frames.extxyz", atoms)
+    return tmp_path / "frames.extxyz"
+
+
+def test_germanium_is_put_on_the_sites_that_it_shares(script, data):
+    assert script.crystal(data, None).get_chemical_symbols() == SYMBOLS
     for chosen in (s for s in script.SETS if s.germanium is not None):
-        placed = script.crystal(Path("any"), chosen.germanium)
+        placed = script.crystal(data, chosen.germanium)
         assert set(np.flatnonzero(placed.symbols == "Ge")) == set(chosen.germanium) <= set(script.SHARED)
         assert placed.symbols.count("P") == 4 and all(placed.symbols[[22, 23]] == "P")
+
+
+def test_lammps_gets_the_crystal(load_script, data, tmp_path):
+    load_script("studies/lgps/in_lammps.py").prepare(data, tmp_path / "run", "lgps-4")
+    found = read(tmp_path / "run" / "cell.data", format="lammps-data", units="metal")
+    assert found.get_chemical_formula() == "Ge2Li20P4S24" and found.get_volume() == pytest.approx(8.71771**2 * 12.63452)
+    text = (tmp_path / "run" / "in.lammps").read_text()
+    assert "pair_coeff * * lgps-4 Li Ge P S" in text and "replicate 4 4 2" in text
 
 
 def test_the_headline_waits_for_all_of_its_temperatures(script):

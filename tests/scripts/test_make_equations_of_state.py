@@ -1,6 +1,5 @@
 """scripts/gnnpot-1/make_equations_of_state.py keeps aside what is measured by, and what means something else."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "gnnpot-1"))
-    import make_equations_of_state
-
-    yield make_equations_of_state
-    for name in ("make_equations_of_state", "make_prototypes"):
-        sys.modules.pop(name, None)
+def script(load_script):
+    return load_script("gnnpot-1/make_equations_of_state.py")
 
 
 def test_what_is_learnt_from_is_neither_measured_nor_magnetic(script, tmp_path):

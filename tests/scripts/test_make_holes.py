@@ -1,6 +1,5 @@
 """Pairs that a model has holes for: written, labelled by a teacher, and left out of what another teacher said."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,8 @@ ELEMENTS = ("Na", "Cl", "Cs")
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "gnnpot-1"))
-    import drop_pairs
-    import fill_holes
-    import make_holes
-
-    yield make_holes, drop_pairs, fill_holes
-    for name in ("make_holes", "drop_pairs", "fill_holes"):
-        sys.modules.pop(name, None)
+def scripts(load_script):
+    return [load_script(f"gnnpot-1/{name}.py") for name in ("make_holes", "drop_pairs", "fill_holes")]
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("elements, formulas", [(("Cl", "Na"), ["ClNa"]), (("Cu",), ["Cu8", "Cu", "Cu4"])])
-def test_it_ships_a_potential_of_any_elements(elements, formulas, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "gnnpot-1"))
-    import ship_checkpoint
-
+def test_it_ships_a_potential_of_any_elements(elements, formulas, tmp_path, load_script):
+    ship_checkpoint = load_script("gnnpot-1/ship_checkpoint.py")
     model = M3GNet(M3GNetConfig(elements=elements, units=8, blocks=1, max_n=2, max_l=2))
     references = ElementReferences.from_mapping({"energies": dict.fromkeys(elements, -3.5)})
     card = Card(name="raw", training={"data": {"train": "/somewhere/else/my.store"}})

@@ -12,7 +12,7 @@ def test_configurations_with_all_and_with_some_left_open_are_measured():
     script = ROOT / "scripts" / "benchmarks" / "training.py"
     result = subprocess.run(
         [sys.executable, str(script), "bundled:gpaw-pbe", *map(str, configs), "--seconds", "0.02", "--repeats", "1"],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     rows = [line.split("│")[1:-1] for line in result.stdout.splitlines() if line.startswith("│")]

@@ -70,7 +70,7 @@ class Case:
         return Job(number, "md", "gnnpot-1", "gnnpot-1", 1, "", {}, structure, self.session.job_folder(number))
 
     async def reach(self, wanted: str) -> None:
-        while await asyncio.wait_for(self.states.get(), 5) != wanted:
+        while await asyncio.wait_for(self.states.get(), 60) != wanted:
             pass
 
 

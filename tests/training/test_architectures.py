@@ -14,7 +14,7 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import TrainConfig, read_config
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import train
-from tests.training.test_run import rows, same, weights
+from tests.training.test_run import rows, same, train_until, weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {
@@ -49,23 +49,11 @@ def tiny(architecture, mapping, magnetic, **changes):
 
 @pytest.mark.parametrize("architecture", TINY)
 def test_trains_and_resumes_to_the_same_weights(architecture, mapping, magnetic, tmp_path, monkeypatch):
-    from gnnpot.training import module
-
     config = tiny(architecture, mapping, magnetic)
     whole = train(config)
     assert whole.dtype == torch.float32 and set(whole.elements) == {"Cu", "Ni"}
     other = replace(config, run=tmp_path / "other")
-    original = module.TrainModule.training_step
-
-    def stop(self, batch, index):
-        if self.global_step == 10:
-            raise RuntimeError("power cut")
-        return original(self, batch, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.TrainModule, "training_step", stop)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train(other)
+    train_until(10, other, monkeypatch)
     same(weights(whole), weights(train(other)))
     assert rows(config) == rows(other)
 

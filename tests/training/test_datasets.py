@@ -14,7 +14,7 @@ from gnnpot.training.config import DataConfig, TrainConfig
 from gnnpot.training.prepare import prepare
 from gnnpot.training.run import train
 from gnnpot.training.subsets import Subset
-from tests.training.test_run import rows, same, torchrun, weights
+from tests.training.test_run import rows, same, torchrun, train_until, weights
 
 #: eV per atom that another code's energies of Cu, Ni and Au differ by
 OFFSETS = {29: -7.0, 28: 11.0, 79: 0.0}
@@ -180,22 +180,10 @@ def sample_of_strained():
 
 
 def test_a_mixed_run_resumes_in_an_epoch_and_its_card_says_what_it_learnt_from(two, tmp_path, monkeypatch):
-    from gnnpot.training import module
-
     config = with_source(two)
     whole = train(config)
     other = replace(config, run=tmp_path / "other")
-    original = module.TrainModule.training_step
-
-    def stop(self, batch, index):
-        if self.global_step == 14:
-            raise RuntimeError("power cut")
-        return original(self, batch, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.TrainModule, "training_step", stop)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train(other)
+    train_until(14, other, monkeypatch)
     same(weights(whole), weights(train(other)))
     assert rows(config) == rows(other)
     card = load_checkpoint(config.run / "model")[1]

@@ -16,6 +16,7 @@ from gnnpot.config import to_mapping
 from gnnpot.errors import ConfigError
 from gnnpot.training.config import DataConfig
 from gnnpot.training.run import train
+from tests.child_process import environment
 
 #: trains what argv[1] says, and is killed within step 10; the last state is that of step 8
 CHILD = """
@@ -35,8 +36,8 @@ run.train(read_config(sys.argv[1]))
 def killed(config, path):
     path.write_text(yaml.safe_dump(to_mapping(config)))
     result = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, timeout=240, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        [sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, timeout=900, check=False,
+        env=environment(OMP_NUM_THREADS="1"),
     )  # fmt: skip
     assert result.returncode == -signal.SIGKILL, result.stderr[-2000:]
     assert (config.run / "last.ckpt").exists() and not (config.run / "model").exists()

@@ -62,7 +62,7 @@ def interface(step: Interface, state: State) -> None:
     )  # fmt: skip
     if largest > 0.05:
         state.warn("large_strain", percent=f"{100 * largest:.1f}")
-    state.slab = SlabState(vacuum, True, state.atoms.copy(), 0.0)
+    state.slab = SlabState(vacuum, True, state.atoms.copy())
 
 
 def _one_slab(film: Film, step: Interface, state: State) -> Atoms:

@@ -48,7 +48,7 @@ def sheet(step: Sheet, state: State) -> None:
     if step.orthogonal:
         unit = surface_cell(unit, np.array([[1, 0], [1, 2]]))
     state.atoms = tag_layers(unit.repeat((*step.repeat, 1)))
-    state.slab = SlabState(vacuum, True, unit, spacing)
+    state.slab = SlabState(vacuum, True, unit)
 
 
 def _layer(step: Sheet, state: State) -> Atoms:

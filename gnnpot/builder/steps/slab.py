@@ -32,7 +32,7 @@ def slab(step: Slab, state: State) -> None:
     unit = atoms.copy()
     atoms = _repeated(atoms, step, state)
     state.atoms = tag_layers(atoms)
-    state.slab = SlabState(vacuum, step.repeat is not None or step.matrix is not None, unit, _layer_height(oriented))
+    state.slab = SlabState(vacuum, step.repeat is not None or step.matrix is not None, unit)
 
 
 def _text(miller: tuple[int, ...]) -> str:
@@ -46,15 +46,11 @@ def three_indices(miller: tuple[int, ...]) -> tuple[int, int, int]:
     return (miller[0], miller[1], miller[3]) if len(miller) == 4 else (miller[0], miller[1], miller[2])
 
 
-def _layer_height(oriented: Oriented) -> float:
-    return oriented.period / len(oriented.starts)
-
-
 def _extent(step: Slab, oriented: Oriented, state: State) -> tuple[int, int]:
     """The lowest plane (numbered across periods) and the number of planes of the slab."""
     number, starts = len(oriented.planes), oriented.starts
     crystal_size = 0 if state.crystal is None else len(state.crystal)
-    height = _layer_height(oriented)
+    height = oriented.period / len(starts)
     layers = step.layers
     if layers is None:
         wanted = step.thickness or max(DEFAULT_THICKNESS, (DEFAULT_LAYERS - 1) * height if number == len(starts) else 0)

@@ -13,7 +13,6 @@ from gnnpot.builder.text.material_roles import alloy, liquid, particle
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
-MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 _ADATOM = re.compile("ad-?atom|adsorbate|吸着原子|吸着分子")
 
 

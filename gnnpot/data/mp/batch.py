@@ -60,11 +60,6 @@ class FrameBatch:
         return self.has("energy")
 
     @property
-    def has_stress(self) -> np.ndarray:
-        """[F] bool: frames with a stress."""
-        return self.has("stress")
-
-    @property
     def has_forces(self) -> np.ndarray:
         """[F] bool: frames with forces on all atoms."""
         return self.has("forces")

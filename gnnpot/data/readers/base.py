@@ -283,11 +283,6 @@ def formats() -> tuple[str, ...]:
     return tuple(sorted(REGISTRY.names()))
 
 
-def reader_options(format: str) -> tuple[str, ...]:
-    """Return the names of the options of the reader of a format, without those of `RecordOptions`."""
-    return tuple(f.name for f in dataclasses.fields(find_reader(format)) if f.name != "path")
-
-
 def find_reader(format: str) -> type[Reader]:
     """Return the reader of a format. Raises `DataError` if there is none."""
     return REGISTRY.find(format)

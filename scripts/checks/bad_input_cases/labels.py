@@ -77,8 +77,13 @@ STORES = {
 }
 
 
+def _vasp_path(file: str) -> str:
+    """Path with the file name that VASP uses, in a folder named after `file`."""
+    return f"{file.partition('.')[0]}/{'vasprun.xml' if file.endswith('.xml') else 'OUTCAR'}"
+
+
 def _vasp_setup(file: str) -> str:
-    name = f"{file.partition('.')[0]}/vasprun.xml" if file.endswith(".xml") else f"{file.partition('.')[0]}/OUTCAR"
+    name = _vasp_path(file)
     return (
         f"import os\nfrom bad_input_cases.vasp import VARIANTS\nos.makedirs({name.partition('/')[0]!r})\n"
         f"open({name!r}, 'w').write(VARIANTS[{file!r}][0]())\n"
@@ -105,9 +110,8 @@ def tries() -> list[Try]:
                 )  # fmt: skip
             )
     for file, (_, words) in VARIANTS.items():
-        name = f"{file.partition('.')[0]}/{'vasprun.xml' if file.endswith('.xml') else 'OUTCAR'}"
         for command in ("convert", "evaluate"):
-            line = COMMANDS[command].replace("FILE", name)
+            line = COMMANDS[command].replace("FILE", _vasp_path(file))
             found.append(
                 Try(
                     "labels",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bad_input_cases.attempt import Try
+from bad_input_cases.resume import LABEL, TINY, begun
 from bad_input_cases.structures import EMT, words_of
 
 _HEADER = 'Lattice="5 0 0 0 5 0 0 0 5" pbc="T T T"'
@@ -102,25 +103,20 @@ OPTIONS = (
     ("Arabic digits", f"md cu.cif -m {EMT} -q --steps ١٢x", "steps"),
     ("a seed of a fraction", f"md cu.cif -m {EMT} -q --steps 1 --seed 1e3", "seed"),
 )  # fmt: skip
-_TRAIN = "train good.yaml -q"
-_TINY = "finetune tiny frames.extxyz -o out -q --set max_steps=2 --set data.split.by=count"
-_LABEL = f"label frames.extxyz -m {EMT} --distort original -o out.store -q"
 #: (name, first command, what changes, second command, words)
 RESUMED = (
-    ("label after its input has changed", _LABEL, "import shutil; shutil.copy('other.extxyz', 'frames.extxyz')\n", _LABEL,
+    ("label after its input has changed", LABEL, "import shutil; shutil.copy('other.extxyz', 'frames.extxyz')\n", LABEL,
      "exists|structures"),
-    ("finetune from other weights", _TINY,
-     "import shutil; shutil.rmtree('tiny'); shutil.copytree('cu.store', 'tiny')\n", _TINY, "tiny"),
-    ("finetune with another split", _TINY, "", f"{_TINY} --set data.split.seed=5", "split"),
-    ("finetune of moved, other frames", _TINY, "import os; os.rename('other.extxyz', 'moved.extxyz')\n",
-     _TINY.replace("frames.extxyz", "moved.extxyz"), "moved.extxyz"),
+    ("finetune from other weights", TINY,
+     "import shutil; shutil.rmtree('tiny'); shutil.copytree('cu.store', 'tiny')\n", TINY, "tiny"),
+    ("finetune with another split", TINY, "", f"{TINY} --set data.split.seed=5", "split"),
+    ("finetune of moved, other frames", TINY, "import os; os.rename('other.extxyz', 'moved.extxyz')\n",
+     TINY.replace("frames.extxyz", "moved.extxyz"), "moved.extxyz"),
 )  # fmt: skip
 
 
 def tries() -> list[Try]:
     """All tries of the second round."""
-    from bad_input_cases.resume import _begun
-
     found = []
     for group, table in (("labels", LABELS), ("structures", STRUCTURES), ("outputs", OUTPUTS)):
         for name, line, setup, words in table:
@@ -130,12 +126,12 @@ def tries() -> list[Try]:
         found.append(Try("options", name, words_of(line), words=(words,), files=("cu.cif", "tiny")))
     files = ("cu.cif", "frames.extxyz", "other.extxyz", "tiny", "good.yaml", "cu.store")
     for name, first, change, line, words in RESUMED:
-        setup = _begun(first) + change
+        setup = begun(first) + change
         found.append(Try("resumed runs", name, words_of(line), words=(words,), files=files, setup=setup))
     moved = "import os; os.rename('out', 'moved'); os.rename('frames.extxyz', 'same.extxyz')\n"
-    line = _TINY.replace("frames.extxyz", "same.extxyz").replace("-o out", "-o moved")
+    line = TINY.replace("frames.extxyz", "same.extxyz").replace("-o out", "-o moved")
     found.append(
         Try("odd but right", "finetune with all moved", words_of(line), status=(0,), words=("ended",), files=files,
-            setup=_begun(_TINY) + moved, changes=("moved*",))
+            setup=begun(TINY) + moved, changes=("moved*",))
     )  # fmt: skip
     return found

@@ -149,7 +149,11 @@ def tries() -> list[Try]:
             files = ("tiny",) if file == "nowhere.cif" else (file, "tiny")
             found.append(Try("structures", f"{command} {file}", words_of(line), words=(words,), files=files))
     for name, line, file, words in MODELS:
-        found.append(Try("structures", name, words_of(line), words=(words,), files=tuple({file, "tiny", "cu.cif"})))
+        found.append(
+            Try(
+                "structures", name, words_of(line), words=(words,), files=tuple(dict.fromkeys((file, "tiny", "cu.cif")))
+            )
+        )
     # finished results are kept, so that the same command can continue
     label = words_of(f"label nacl.cif -m {EMT} -o out.store -q")
     kept = ("out.store.labelling*",)

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from choice import geometric
 from matplotlib.lines import Line2D
 
 from gnnpot.runs.files import write_bytes, write_text
@@ -105,8 +106,8 @@ def points(folder: Path, steps: dict[str, Any], mace: list[dict[str, Any]]) -> l
         found = errors.get(name, {})
         row = {"potential": name, "package": "gnnpot", "ms_64": ms[64], "ms_512": ms[ATOMS]}
         if all(s in found for s in SETS):
-            row["energy"] = _geometric([found[s]["energy_mae_mev_per_atom"] for s in SETS])
-            row["forces"] = _geometric([found[s]["forces_mae_ev_per_angstrom"] for s in SETS])
+            row["energy"] = geometric([found[s]["energy_mae_mev_per_atom"] for s in SETS])
+            row["forces"] = geometric([found[s]["forces_mae_ev_per_angstrom"] for s in SETS])
         if name in phonons:
             row["frequencies"] = phonons[name]["all frequencies, MAE"]["value"]
         rows.append(row)
@@ -134,10 +135,6 @@ def _fastest(mace: list[dict[str, Any]], size: int) -> dict[str, Any]:
     """Row of the faster profile of symmetrix-xl."""
     rows = (row for row in mace if row["potential"].startswith(SYMMETRIX) and row["atoms"] == size)
     return min(rows, key=lambda row: row["ratio"])
-
-
-def _geometric(values: list[float]) -> float:
-    return float(np.exp(np.mean(np.log(values))))
 
 
 def notes(mace: dict[str, Any], here: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from gnnpot.functional import crystals
 from gnnpot.functional.data import Sample, read_sample
 from gnnpot.functional.evaluate import (
     compare,
+    density_error,
     equation_of_state,
     kinetic_energy,
     plane_average_error,
@@ -70,9 +71,8 @@ def hexagonal(functional: Functional, sample: Sample) -> dict[str, float]:
     """Density, plane average and energies of hexagonal silicon."""
     result = solve_sample(functional, sample)
     count = len(sample.atoms)
-    error = np.abs(result.density - sample.density).sum() * result.grid.cell_volume / sample.electrons
     return {
-        "density_error": float(error),
+        "density_error": density_error(result.density, sample),
         "plane_average_error": plane_average_error(result.density, sample.density),
         "energy_error_mev": 1000 * HARTREE * (result.energy - sample.energy) / count,
         "kinetic_error_mev": 1000 * HARTREE * (kinetic_energy(functional, sample) - sample.kinetic) / count,

@@ -39,7 +39,6 @@ FEWER_TRIPLES = 2
 STEPS, SHORT_STEPS = 12000, 1500
 LOSS = Stage(0, 0.03, 10000.0)
 NETWORK = NetworkConfig(filter=1.3, first_filter=2.5, smooth_floor=0.1)
-RESULTS = Path(__file__).parents[3] / "docs/functional"
 log = logging.getLogger("study")
 
 
@@ -78,7 +77,7 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
         generate(references.validation(), runs / "validation", processes, progress)
         generate(references.test(), runs / "test", processes, progress)
     elif stage == "tune":
-        huang_carter.tune(runs / "data", RESULTS / "huang-carter.json")
+        huang_carter.tune(runs / "data", measure.RESULTS / "huang-carter.json")
     elif stage == "curve":
         if structures is not None:
             run_curve(runs, structures, processes, progress)
@@ -89,9 +88,9 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
         for name in crystals.SEMICONDUCTORS if stage == "leave-one-out" else ():
             fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
     elif stage == "validation":
-        measure.measure_validation(runs, RESULTS / "validation.json")
+        measure.measure_validation(runs, measure.RESULTS / "validation.json")
     else:
-        measure.measure_test(runs, RESULTS / "test.json")
+        measure.measure_test(runs, measure.RESULTS / "test.json")
 
 
 def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[int, int], None]) -> None:
@@ -102,8 +101,8 @@ def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[
     for count in curve.counts(len(groups)):
         fit([sample for group in groups[:count] for sample in group], 0, SHORT_STEPS, runs / f"curve-{count}")
     result = measure.measure_curve(runs)
-    write_text(RESULTS / "curve.json", measure.as_json(result))
-    curve.draw(result, RESULTS / "curve.png")
+    write_text(measure.RESULTS / "curve.json", measure.as_json(result))
+    curve.draw(result, measure.RESULTS / "curve.png")
 
 
 def main() -> None:

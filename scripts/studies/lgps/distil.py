@@ -7,8 +7,7 @@
 3. For comparison, students of other architectures (`--beside`) are trained on the frames that the teacher labelled for
    the student, and all students on the 300 DFT frames only, each for `--others` minutes.
 4. All are tested on held-out frames. Teacher, students, and the original package with the initial weights of the
-teacher
-   (if `pip install ".[peers]"` was run) are timed in molecular dynamics, in alternation in one process.
+   teacher (if `pip install ".[peers]"` was run) are timed in molecular dynamics, in alternation in one process.
 
 The numbers are minutes of wall time. Learning rates decay with elapsed time, so that they are low at the end on any
 machine. `--finetune 0` and `--distil 0` use numbers of epochs or steps instead (`--teach epochs=6`,
@@ -62,7 +61,7 @@ from gnnpot.workflows.finetune import finetune, read_finetune_config
 
 #: aim of the student: force error and speed relative to the teacher
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
-#: the teacher is for one system alone: as in `finetune_mlearn.py`
+#: the teacher is for one system alone: as in `scripts/studies/mlearn/finetune.py`
 TEACHING = (
     "optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0", "loss.forces=1.0",
     "ema=0.995",

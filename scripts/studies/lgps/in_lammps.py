@@ -39,7 +39,7 @@ def prepare(
 ) -> None:
     """Write the input files of LAMMPS."""
     folder.mkdir(parents=True, exist_ok=True)
-    cell = crystal(data, ordering=None)
+    cell = crystal(data, None)
     write_lammps_data(folder / "cell.data", cell, specorder=list(ELEMENTS), masses=True, units="metal")
     units, style, newton, *pair = input_lines(model, ELEMENTS).splitlines()
     lines = [

@@ -2,8 +2,8 @@
 
     python scripts/studies/lgps/speed.py lgps-4 --data lgps50_train.extxyz.gz --threads 2 -o docs/lgps/speed.json
 
-Dynamics by `run_md` at 500 K with Bussi's thermostat and steps of 2 fs, as in the conductivity study. The result is
-the median of several turns, after a first one that lists neighbours and loads kernels.
+Dynamics by `run_md` at 500 K with Bussi's thermostat and time steps of 2 fs. The result is the median of several turns,
+after a first one that lists neighbours and loads kernels.
 """
 
 import json

@@ -1,7 +1,6 @@
 """Killed at any moment and resumed, the pipeline makes the same bytes; what it counts adds up."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from gnnpot.data.builder import StoreBuilder
 from gnnpot.data.mp import Curation, DeltaSource, TrajectoryTable, curate
 from gnnpot.data.mp.filters import FarFromFinal, Forces, Labels, NearDuplicates
 from gnnpot.errors import ConfigError, DataError
+from tests.child_process import environment
 
 from .conftest import row, same_files, write_table
 
@@ -62,8 +62,7 @@ def source(uri: str) -> DeltaSource:
 
 def killed(table: str, store: Path, moment: str, count: int) -> int:
     command = [sys.executable, "-c", KILLED, table, str(store), moment, str(count)]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    return subprocess.run(command, env=environment, check=False).returncode
+    return subprocess.run(command, env=environment(), check=False).returncode
 
 
 def test_killed_and_resumed_makes_the_same_bytes(table, tmp_path, small_chunks):

@@ -1,7 +1,6 @@
 """A distillation as a whole: it ends with a student that says who taught it; and it resumes where it was killed."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.training.config import OptimizerConfig
 from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.workflows.distil.report import errors_rows, rounds_rows
+from tests.child_process import environment
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 TEACHER = "ase.calculators.emt:EMT"
@@ -104,11 +104,10 @@ def test_a_second_call_finds_it_done(whole):
 def test_killed_again_and_again_it_ends_at_the_same_weights(config, whole, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(to_mapping(config)))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     for place in ("round 1: dynamics 2", "round 1 of at most 2: training student 2", "measuring"):
         result = subprocess.run(
-            [sys.executable, "-c", CHILD, str(path), place], capture_output=True, text=True, timeout=280, check=False,
-            env=environment,
+            [sys.executable, "-c", CHILD, str(path), place], capture_output=True, text=True, timeout=900, check=False,
+            env=environment(),
         )  # fmt: skip
         assert result.returncode == -signal.SIGKILL, result.stderr[-2000:]
     assert not (config.run / "model").exists()

@@ -1,7 +1,6 @@
 """Fine-tuning as a whole: references first, then weights, then what was won and lost; and it resumes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from gnnpot.workflows.finetune.replay import earlier_frames
 from gnnpot.workflows.finetune.retention import minimum, retention_rows
 from gnnpot.workflows.finetune.run import FineTune, finetune
 from gnnpot.workflows.finetune.strategies import AllWeights
+from tests.child_process import environment
 
 #: what another code might add, eV per atom
 OFFSET = {"Cu": 120.0, "Ni": -310.0}
@@ -352,8 +352,8 @@ def test_a_killed_run_ends_at_the_same_weights(config, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(to_mapping(other)))
     result = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path), "15"], capture_output=True, text=True, timeout=240, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        [sys.executable, "-c", CHILD, str(path), "15"], capture_output=True, text=True, timeout=900, check=False,
+        env=environment(OMP_NUM_THREADS="1"),
     )  # fmt: skip
     assert result.returncode == -signal.SIGKILL, result.stderr[-2000:]
     assert (other.run / "last.ckpt").exists() and not (other.run / "model").exists()

@@ -1,7 +1,6 @@
 """Structures and runs of the tests of many structures."""
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+
+from tests.child_process import environment
 
 ROOT = Path(__file__).parents[3]
 EMT = "ase.calculators.emt:EMT"
@@ -44,8 +45,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def gnnpot(*words: object, before: tuple[str, ...] = (), kill: Path | None = None) -> subprocess.CompletedProcess:
     """Run a command in a process of its own, started by `before`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    variables = environment(OMP_NUM_THREADS="1")
     if kill is not None:
-        environment["KILL"] = str(kill)
+        variables["KILL"] = str(kill)
     command = [*before, sys.executable, "-m", "gnnpot", *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=900)

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from gnnpot.data import Frame, Provenance
 from gnnpot.engines.relax import RelaxConfig
 from gnnpot.sampling import LabelConfig, Labeller, Original, Rattled, label
 from gnnpot.workflows.many import Model, Relaxing, open_structures, run_many
-from tests.workflows.many.conftest import EMT, OPTIONS, ROOT, digests, gnnpot
+from tests.child_process import environment
+from tests.workflows.many.conftest import EMT, OPTIONS, digests, gnnpot
 
 KILLS_ITSELF = "tests.workflows.many.calculators:KillsItself"
 
@@ -75,8 +75,8 @@ def scheduler(flag, tmp_path):
     pytest.importorskip("distributed", reason="needs Dask: pip install gnnpot[dask]")
     place = tmp_path / "scheduler.json"
     dask = (sys.executable, "-m", "dask")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment, "cwd": tmp_path}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    quiet["env"] = environment(OMP_NUM_THREADS="1")
     words = (*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", place)
     with subprocess.Popen(words, **quiet) as opened:
         flag.write_text(str(opened.pid))
