@@ -9,13 +9,8 @@ from rich._emoji_codes import EMOJI
 from rich.table import Table
 
 from gnnpot import cli
-<<<<<<< HEAD
-from gnnpot.cli.console import Console, on_one_line, printable, styled
-from gnnpot.cli.sentences import in_command_line_words, sentence_of
-=======
 from gnnpot.cli.console import Console, printable, styled
-from gnnpot.cli.sentences import in_command_line_words
->>>>>>> h3
+from gnnpot.cli.sentences import in_command_line_words, sentence_of
 from tests.test_docs import commands
 
 

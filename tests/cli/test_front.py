@@ -123,7 +123,6 @@ def test_predictions_are_written(tmp_path, monkeypatch):
         CliRunner().invoke(app, ["predict", "in.extxyz", "-o", "out.cif", "-q"], catch_exceptions=False)
 
 
-<<<<<<< HEAD
 def test_a_second_process_does_not_predict_into_the_same_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("in.extxyz", bulk("NaCl", "rocksalt", a=5.6))
@@ -132,7 +131,9 @@ def test_a_second_process_does_not_predict_into_the_same_file(tmp_path, monkeypa
         CliRunner().invoke(app, words, catch_exceptions=False)
     assert str(refused.value).startswith("out.extxyz: another process is writing it")
     assert run(" ".join(words)).exit_code == 0
-=======
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.extxyz", "out.extxyz"]
+
+
 def test_predictions_of_an_earlier_call_are_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frames = [bulk("NaCl", "rocksalt", a=5.6 + 0.02 * k) for k in range(5)]
@@ -156,7 +157,6 @@ def test_predictions_of_an_earlier_call_are_kept(tmp_path, monkeypatch):
     assert (tmp_path / "out.extxyz").read_text().startswith(kept)
     found = [atoms.cell.array for atoms in read("out.extxyz", ":")]
     assert np.allclose(found, [atoms.cell.array for atoms in frames])
->>>>>>> h3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.extxyz", "out.extxyz"]
 
 
