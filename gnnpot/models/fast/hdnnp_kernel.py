@@ -80,11 +80,13 @@ def energies_and_gradient(plan, net, starts, species, neighbors, vectors, ranges
         outside: [N], set to the result of `count_outside`.
     """
     for t in prange(len(ranges) - 1):
-        _range(plan, net, starts, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside)
+        _process_atoms(
+            plan, net, starts, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside
+        )
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _range(plan, net, starts, species, neighbors, vectors, lo, hi, energies, gradient, outside):
+def _process_atoms(plan, net, starts, species, neighbors, vectors, lo, hi, energies, gradient, outside):
     degree = 1
     for atom in range(lo, hi):
         degree = max(degree, starts[atom + 1] - starts[atom])
