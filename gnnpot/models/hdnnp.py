@@ -32,7 +32,7 @@ from gnnpot.models.ranges import MAX_DEPTH, MAX_FUNCTIONS, MAX_WIDTH
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
 from gnnpot.models.symmetry_jacobian import edge_gradient_of
-from gnnpot.models.symmetry_sets import ChosenSet, SymmetrySet
+from gnnpot.models.symmetry_sets import SelectedBehlerSet, SymmetrySet
 
 Activation = Literal[
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear"
@@ -66,7 +66,7 @@ class HDNNPConfig:
     elements: tuple[str, ...] = ()  #: chemical symbols; if empty, training takes the elements of the data
     symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: explicit list of functions; if empty, see `symmetry_set`
     #: rule that generates the functions for the elements
-    symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
+    symmetry_set: SymmetrySet = field(default_factory=SelectedBehlerSet)
     hidden: tuple[int, ...] = (30, 30)  #: numbers of nodes of the hidden layers
     activation: Activation | tuple[Activation, ...] = "tanh"  #: activation function of all hidden layers, or of each
     #: scaled symmetry functions x: "none" G; "minmax" (G - min)/(max - min); "center" G - mean; "minmax_center"

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from gnnpot.graphs import Graph
 from gnnpot.models.layers import scatter_sum
-from gnnpot.models.symmetry_batches import Group
+from gnnpot.models.symmetry_batches import FunctionGroup
 from gnnpot.models.symmetry_functions import (
     CUTOFF_FUNCTIONS,
     ChebyshevAngular,
@@ -71,19 +71,21 @@ class SymmetryDescriptor(nn.Module):
         centre, neighbor = edge_index
         distances = torch.linalg.vector_norm(vectors, dim=1)
         z, count = numbers.double()[neighbor], len(species)
-        pairs: dict[float, tuple[Tensor, Triplets]] = {}
+        triplets: dict[float, tuple[Tensor, Triplets]] = {}
         columns: dict[SymmetryFunction, Tensor] = {}
         for f in dict.fromkeys(f for functions in self.functions for f in functions):
             if isinstance(f, Radial):
-                near = _is(z, getattr(f, "neighbor", None)) & (distances < f.cutoff)
-                columns[f] = scatter_sum(f.terms(distances[near], z[near]), centre[near], count)
+                inside = _is_element(z, getattr(f, "neighbor", None)) & (distances < f.cutoff)
+                columns[f] = scatter_sum(f.terms(distances[inside], z[inside]), centre[inside], count)
                 continue
-            if f.cutoff not in pairs:
-                pairs[f.cutoff] = _triplets(vectors, distances, centre, z, f.cutoff)
-            where, t = pairs[f.cutoff]
+            if f.cutoff not in triplets:
+                triplets[f.cutoff] = _triplets(vectors, distances, centre, z, f.cutoff)
+            centres, t = triplets[f.cutoff]
             one, two = getattr(f, "neighbors", (None, None))
-            chosen = (_is(t.z_j, one) & _is(t.z_k, two)) | (_is(t.z_j, two) & _is(t.z_k, one))
-            columns[f] = scatter_sum(f.terms(t[chosen]), where[chosen], count)
+            mask = (_is_element(t.z_j, one) & _is_element(t.z_k, two)) | (
+                _is_element(t.z_j, two) & _is_element(t.z_k, one)
+            )
+            columns[f] = scatter_sum(f.terms(t[mask]), centres[mask], count)
         table = vectors.new_zeros(count, self.width)
         for s, functions in enumerate(self.functions):
             rows = torch.stack([columns[f] for f in functions], dim=1)
@@ -92,7 +94,7 @@ class SymmetryDescriptor(nn.Module):
         return table
 
 
-def _is(z: Tensor, element: str | None) -> Tensor:
+def _is_element(z: Tensor, element: str | None) -> Tensor:
     """Mask of the atoms of an element; `None` means any element."""
     return torch.ones_like(z, dtype=torch.bool) if element is None else z == atomic_numbers[element]
 
@@ -104,23 +106,25 @@ def _triplets(vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cut
     _, position, degree = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
     end = degree.cumsum(0)[position]
     later = end - torch.arange(len(edges), device=end.device) - 1
-    one = torch.repeat_interleave(torch.arange(len(edges), device=end.device), later)
-    begin = (later.cumsum(0) - later)[one]
-    two = one + 1 + torch.arange(len(one), device=end.device) - begin
-    j, k = edges[one], edges[two]
+    index_j = torch.repeat_interleave(torch.arange(len(edges), device=end.device), later)
+    start = (later.cumsum(0) - later)[index_j]
+    index_k = index_j + 1 + torch.arange(len(index_j), device=end.device) - start
+    j, k = edges[index_j], edges[index_k]
     r_jk = torch.linalg.vector_norm(vectors[k] - vectors[j], dim=1)
     cos_theta = (vectors[j] * vectors[k]).sum(1) / (distances[j] * distances[k])
-    return owner[one], Triplets(distances[j], distances[k], r_jk, cos_theta.clamp(-1, 1), z[j], z[k])
+    return owner[index_j], Triplets(distances[j], distances[k], r_jk, cos_theta.clamp(-1, 1), z[j], z[k])
 
 
 class _Kernels:
     """Calls of the kernels of all groups, for the edges of one graph."""
 
-    def __init__(self, groups: list[tuple[bool, Group]], edge_index: Tensor, species: Tensor, width: int) -> None:
+    def __init__(
+        self, groups: list[tuple[bool, FunctionGroup]], edge_index: Tensor, species: Tensor, width: int
+    ) -> None:
         self.groups = groups
         self.shape = (len(species), width)
         self.centres = species.numpy()
-        self.first = np.searchsorted(edge_index[0].numpy(), np.arange(len(species) + 1))
+        self.starts = np.searchsorted(edge_index[0].numpy(), np.arange(len(species) + 1))
         self.neighbors = self.centres[edge_index[1].numpy()]
 
     def value(self, vectors: Tensor) -> Tensor:
@@ -143,16 +147,16 @@ class _Kernels:
 
     def jacobian(self, vectors: Tensor, dtype: torch.dtype) -> Tensor:
         """J [E, 3, D] in `dtype`."""
-        found = torch.zeros(len(vectors), 3, self.shape[1], dtype=dtype)
-        array, edges = found.numpy(), vectors.detach().contiguous().numpy()
+        jacobian = torch.zeros(len(vectors), 3, self.shape[1], dtype=dtype)
+        array, edges = jacobian.numpy(), vectors.detach().contiguous().numpy()
 
         def work(lo: int, hi: int) -> None:
             for radial, group in self.groups:
                 kernel = radial_jacobian if radial else angular_jacobian
-                kernel(group, self.first, self.centres, self.neighbors, edges, lo, hi, array)
+                kernel(group, self.starts, self.centres, self.neighbors, edges, lo, hi, array)
 
-        _share(work, self.shape[0])
-        return found
+        _run_in_threads(work, self.shape[0])
+        return jacobian
 
     def _run(self, mode: int, vectors: Tensor, rows: np.ndarray, edge_rows: np.ndarray) -> None:
         edges = vectors.detach().contiguous().numpy()
@@ -160,12 +164,12 @@ class _Kernels:
         def work(lo: int, hi: int) -> None:
             for radial, group in self.groups:
                 kernel = radial_kernel if radial else angular_kernel
-                kernel(group, mode, self.first, self.centres, self.neighbors, edges, lo, hi, rows, edge_rows)
+                kernel(group, mode, self.starts, self.centres, self.neighbors, edges, lo, hi, rows, edge_rows)
 
-        _share(work, self.shape[0])
+        _run_in_threads(work, self.shape[0])
 
 
-def _share(work: Callable[[int, int], None], atoms: int) -> None:
+def _run_in_threads(work: Callable[[int, int], None], atoms: int) -> None:
     """Call `work(lo, hi)` for ranges that cover all atoms, on as many threads as PyTorch uses.
 
     Threads are started for each call (60 µs each) instead of being kept, so that no state outlives the call. It is
@@ -176,11 +180,11 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
         work(0, atoms)
         return
     # several ranges per thread balance the load if densities vary or other processes are running
-    edges = np.linspace(0, atoms, 4 * threads + 1).astype(int)
-    ranges = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    bounds = np.linspace(0, atoms, 4 * threads + 1).astype(int)
+    ranges = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
     errors: list[BaseException] = []
 
-    def drain() -> None:
+    def process_ranges() -> None:
         try:
             while ranges:
                 work(*ranges.pop())
@@ -190,10 +194,10 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
         except BaseException as error:  # noqa: BLE001 - raised by the calling thread below
             errors.append(error)
 
-    helpers = [threading.Thread(target=drain) for _ in range(threads - 1)]
+    helpers = [threading.Thread(target=process_ranges) for _ in range(threads - 1)]
     for helper in helpers:
         helper.start()
-    drain()
+    process_ranges()
     for helper in helpers:
         helper.join()
     if errors:
@@ -231,18 +235,22 @@ class _FastGradient(torch.autograd.Function):
         return torch.full_like(vectors, torch.nan), ctx.kernels.jvp(vectors, direction), None
 
 
-def build_groups(functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> list[tuple[bool, Group]]:
+def build_groups(
+    functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]
+) -> list[tuple[bool, FunctionGroup]]:
     """Collect functions with the same kind, cutoff, cutoff function and weights: (whether radial, group) for each."""
     members: dict[tuple, list[SymmetryFunction]] = {}
     for f in functions:
         key = (f.kind, f.cutoff, f.cutoff_function, f.inner_cutoff, getattr(f, "weighted", None))
         members.setdefault(key, []).append(f)
-    own = [{f: k for k, f in enumerate(functions_of(functions, e))} for e in elements]
-    return [(is_radial(group[0]), _group(group, elements, own)) for group in members.values()]
+    positions = [{f: k for k, f in enumerate(functions_of(functions, e))} for e in elements]
+    return [(is_radial(group[0]), _group(group, elements, positions)) for group in members.values()]
 
 
-def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list[dict[SymmetryFunction, int]]) -> Group:
-    """Build a group; `own` maps functions to their positions in the descriptor, for each element."""
+def _group(
+    members: list[SymmetryFunction], elements: tuple[str, ...], positions: list[dict[SymmetryFunction, int]]
+) -> FunctionGroup:
+    """Build a group; `positions` maps functions to their positions in the descriptor, for each element."""
     head = members[0]
     chebyshev = "chebyshev" in head.kind
     resolved = "behler" in head.kind
@@ -260,19 +268,19 @@ def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list
         names = (f.neighbor,) if hasattr(f, "neighbor") else getattr(f, "neighbors", ())
         p = pairs.index(tuple(sorted(elements.index(e) for e in names))) if resolved else 0
         m, a = radial.index(_radial_key(f)), angular.index(_angular_key(f))
-        for s, positions in enumerate(own):
-            if f in positions:
+        for s, position_of in enumerate(positions):
+            if f in position_of:
                 if columns[s, p, m, a] >= 0:
                     raise ValueError(f"symmetry_functions: {f} is listed twice")
-                columns[s, p, m, a] = positions[f]
+                columns[s, p, m, a] = position_of[f]
     z = np.array([float(atomic_numbers[e]) for e in elements])
     weighted = "weighted" in head.kind or getattr(head, "weighted", False)
     weight = (z if is_radial(head) else np.sqrt(z)) if weighted else np.ones_like(z)
-    return Group(
+    return FunctionGroup(
         cutoff=float(head.cutoff),
         cutoff_kind=CUTOFF_FUNCTIONS.index(head.cutoff_function),
         inner=float(head.inner_cutoff),
-        narrow=int(head.kind in ("weighted_angular", "behler_narrow")),
+        uses_r_jk=int(head.kind in ("weighted_angular", "behler_narrow")),
         chebyshev=int(chebyshev),
         eta=np.array([eta for eta, _ in radial]),
         shift=np.array([shift for _, shift in radial]),

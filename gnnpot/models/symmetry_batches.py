@@ -46,13 +46,13 @@ ROWS = 24
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-class Group(NamedTuple):
+class FunctionGroup(NamedTuple):
     """Symmetry functions that share cutoff, cutoff function and weights: a grid of M radial and A angular factors."""
 
     cutoff: float  #: Å
     cutoff_kind: int  #: index in `symmetry_functions.CUTOFF_FUNCTIONS`
     inner: float  #: f_c = 1 below this fraction of the cutoff
-    narrow: int  #: 1 if the functions depend on R_jk
+    uses_r_jk: int  #: 1 if the functions depend on R_jk
     chebyshev: int  #: 1 if the angular factors are the polynomials T_0 ... T_(A-1)
     eta: np.ndarray  #: [M] η, Å^-2
     shift: np.ndarray  #: [M] R_s, Å
@@ -191,7 +191,7 @@ def _row(array, k):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def neighbour_cutoffs(group, work, n):
+def jk_cutoffs(group, work, n):
     """RJ = sqrt(RJ), and the cutoff function FJ and its derivative DFJ."""
     for i in range(n):
         work[RJ * BATCH + i] = math.sqrt(work[RJ * BATCH + i])
@@ -240,15 +240,15 @@ def angular_factors(group, work, angular, slope, n):
         return
     for a in range(len(group.zeta)):
         lambda_, zeta = group.lambda_[a], group.zeta[a]
-        value, change = _row(angular, a), _row(slope, a)
+        value, derivative = _row(angular, a), _row(slope, a)
         for i in range(n):
             x = 0.5 + 0.5 * lambda_ * work[C * BATCH + i]
             work[U * BATCH + i] = max(0.0, x)
-        _power(work, change, zeta - 1.0, n)
+        _power(work, derivative, zeta - 1.0, n)
         for i in range(n):
-            value[i] = 2.0 * change[i] * work[U * BATCH + i]
+            value[i] = 2.0 * derivative[i] * work[U * BATCH + i]
         for i in range(n):
-            change[i] *= zeta * lambda_
+            derivative[i] *= zeta * lambda_
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -330,11 +330,11 @@ def contract(group, coefficients, work, radial, angular, slope, lo, hi):
         u[:] = 0.0
         w[:] = 0.0
         for a in range(coefficients.shape[1]):
-            c, value, change = coefficients[m, a], _part(angular, a, lo, hi), _part(slope, a, lo, hi)
+            c, value, derivative = coefficients[m, a], _part(angular, a, lo, hi), _part(slope, a, lo, hi)
             for i in range(len(u)):
                 u[i] += c * value[i]
             for i in range(len(u)):
-                w[i] += c * change[i]
+                w[i] += c * derivative[i]
         eta, etas, factor = group.eta[m], group.eta[m] * group.shift[m], _part(radial, m, lo, hi)
         for i in range(len(u)):
             u[i] *= factor[i]

@@ -55,7 +55,7 @@ _ZETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class NeighborStatistics:
     """Numbers of atoms, neighbours and pairs of neighbours in some structures, for S elements."""
 
     atoms: np.ndarray  #: [S] number of atoms of each element
@@ -63,7 +63,9 @@ class Surroundings:
     pairs: np.ndarray  #: [S, S, S] number of pairs of neighbours of elements t <= u within the angular cutoff
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph], elements: tuple[str, ...], radial: float, angular: float) -> "Surroundings":
+    def of(
+        cls, graphs: Sequence[Graph], elements: tuple[str, ...], radial: float, angular: float
+    ) -> "NeighborStatistics":
         """Count atoms, neighbours and pairs of neighbours within the cutoffs `radial` and `angular` (Å)."""
         count = len(elements)
         bins = int(np.ceil(radial / _BIN))
@@ -74,8 +76,8 @@ class Surroundings:
             centre, neighbor = graph.edge_index.numpy()
             length = torch.linalg.vector_norm(graph.edge_vectors, dim=1).numpy()
             inside = length < radial
-            where = (species[centre], species[neighbor], np.minimum(length / _BIN, bins - 1).astype(int))
-            np.add.at(distances, tuple(w[inside] for w in where), 1)
+            bins_of_edges = (species[centre], species[neighbor], np.minimum(length / _BIN, bins - 1).astype(int))
+            np.add.at(distances, tuple(w[inside] for w in bins_of_edges), 1)
             close = np.zeros((len(species), count))
             np.add.at(close, (centre[length < angular], species[neighbor[length < angular]]), 1)
             of_atom = close[:, :, None] * close[:, None, :]
@@ -120,39 +122,39 @@ def choose_functions(
     Raises:
         DataError: An element has no neighbours in any of the graphs.
     """
-    around = Surroundings.of(graphs, elements, radial_cutoff, angular_cutoff)
-    pool = {e: candidates(around, elements, s, radial_cutoff, angular_cutoff) for s, e in enumerate(elements)}
-    lonely = [e for e, functions in pool.items() if not functions]
-    if lonely:
+    statistics = NeighborStatistics.of(graphs, elements, radial_cutoff, angular_cutoff)
+    pool = {e: candidates(statistics, elements, s, radial_cutoff, angular_cutoff) for s, e in enumerate(elements)}
+    isolated = [e for e, functions in pool.items() if not functions]
+    if isolated:
         raise DataError(
-            f"symmetry_set: {lonely[0]} has no neighbours within {radial_cutoff} Å in the training frames, from which "
-            "its functions could be chosen; give symmetry_functions, or another kind of set"
+            f"symmetry_set: {isolated[0]} has no neighbours within {radial_cutoff} Å in the training frames, from "
+            "which its functions could be chosen; give symmetry_functions, or another kind of set"
         )
-    every = tuple(f for functions in pool.values() for f in functions)
+    all_candidates = tuple(f for functions in pool.values() for f in functions)
     chosen: list[SymmetryFunction] = []
-    for s, (element, kernel) in enumerate(zip(elements, _covariances(graphs, every, elements), strict=True)):
+    for s, (element, kernel) in enumerate(zip(elements, _covariances(graphs, all_candidates, elements), strict=True)):
         functions = pool[element]
-        common = np.sqrt([min(1.0, _occurrence(around, f, s, elements)) for f in functions])
-        taken = pick(_scaled(kernel, common), _first_radials(functions), count, method)
-        chosen += sorted((functions[k] for k in taken), key=functions.index)
+        weights = np.sqrt([min(1.0, _occurrence(statistics, f, s, elements)) for f in functions])
+        selected = select_columns(_scaled(kernel, weights), _first_radials(functions), count, method)
+        chosen += sorted((functions[k] for k in selected), key=functions.index)
     return tuple(chosen)
 
 
 def candidates(
-    around: Surroundings, elements: tuple[str, ...], s: int, radial_cutoff: float, angular_cutoff: float
+    statistics: NeighborStatistics, elements: tuple[str, ...], s: int, radial_cutoff: float, angular_cutoff: float
 ) -> list[SymmetryFunction]:
     """Return the candidates for atoms of element s."""
     functions: list[SymmetryFunction] = []
-    present = [t for t in range(len(elements)) if around.neighbors(s, t) >= _RARE]
+    present = [t for t in range(len(elements)) if statistics.neighbors(s, t) >= _RARE]
     for t in present:
         functions += [
             BehlerRadial(centre=elements[s], neighbor=elements[t], eta=eta, shift=shift, cutoff=radial_cutoff)
-            for eta, shift in _radial_gaussians(around.shortest(s, t), radial_cutoff)
+            for eta, shift in _radial_gaussians(statistics.shortest(s, t), radial_cutoff)
         ]
-    triples = [(t, u) for t, u in combinations_with_replacement(present, 2) if around.triples(s, t, u) >= _RARE]
-    triples.sort(key=lambda pair: -around.triples(s, *pair))
+    triples = [(t, u) for t, u in combinations_with_replacement(present, 2) if statistics.triples(s, t, u) >= _RARE]
+    triples.sort(key=lambda pair: -statistics.triples(s, *pair))
     for t, u in triples[:_MOST_TRIPLES]:
-        shortest = min(around.shortest(s, t), around.shortest(s, u))
+        shortest = min(statistics.shortest(s, t), statistics.shortest(s, u))
         functions += [
             BehlerNarrow(
                 centre=elements[s], neighbors=(elements[t], elements[u]), eta=eta, shift=shift, zeta=zeta,
@@ -189,13 +191,13 @@ def _rounded(x: float) -> float:
     return float(f"{x:.6g}")
 
 
-def _occurrence(around: Surroundings, f: SymmetryFunction, s: int, elements: tuple[str, ...]) -> float:
+def _occurrence(statistics: NeighborStatistics, f: SymmetryFunction, s: int, elements: tuple[str, ...]) -> float:
     if isinstance(f, BehlerRadial):
-        return around.neighbors(s, elements.index(f.neighbor))
+        return statistics.neighbors(s, elements.index(f.neighbor))
     if not isinstance(f, BehlerNarrow | BehlerWide):
         raise TypeError(f"{f.kind} is no function of Behler's, and names no elements")
     one, two = sorted(elements.index(e) for e in f.neighbors)
-    return around.triples(s, one, two)
+    return statistics.triples(s, one, two)
 
 
 def _first_radials(functions: list[SymmetryFunction]) -> list[np.ndarray]:
@@ -238,15 +240,15 @@ def _scaled(covariance: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return covariance * np.outer(scale, scale)
 
 
-def pick(kernel: np.ndarray, first: list[np.ndarray], count: int, method: Method) -> list[int]:
+def select_columns(kernel: np.ndarray, first: list[np.ndarray], count: int, method: Method) -> list[int]:
     """Select `count` columns of X from K = X^T X [n, n], the first `RADIAL_FIRST` from each group in `first`."""
     rule = _Cur(kernel) if method == "cur" else _Farthest(kernel)
     everything = np.arange(len(kernel))
     for group, number in [(group, min(RADIAL_FIRST, count)) for group in first] + [(everything, count)]:
         for _ in range(number):
-            if len(rule.taken) == count or not rule.take(group):
+            if len(rule.selected) == count or not rule.select(group):
                 break
-    return rule.taken
+    return rule.selected
 
 
 class _Cur:
@@ -254,19 +256,19 @@ class _Cur:
 
     def __init__(self, kernel: np.ndarray) -> None:
         self.kernel, self.variance = kernel.copy(), np.diag(kernel).copy()
-        self.taken: list[int] = []
+        self.selected: list[int] = []
 
-    def take(self, group: np.ndarray) -> bool:
+    def select(self, group: np.ndarray) -> bool:
         """Select a function of a group; `False` if none has additional information."""
-        inside = group[np.diag(self.kernel)[group] > _MIN_LEFT * self.variance[group]]
-        if not len(inside):
+        remaining = group[np.diag(self.kernel)[group] > _MIN_LEFT * self.variance[group]]
+        if not len(remaining):
             return False
-        k = int(inside[np.argmax(np.abs(_leading(self.kernel[np.ix_(inside, inside)])))])
+        k = int(remaining[np.argmax(np.abs(_leading(self.kernel[np.ix_(remaining, remaining)])))])
         column = self.kernel[:, k].copy()
         self.kernel -= np.outer(column, column / column[k])
         # remove rounding errors
         self.kernel[k], self.kernel[:, k] = 0.0, 0.0
-        self.taken.append(k)
+        self.selected.append(k)
         return True
 
 
@@ -283,17 +285,17 @@ class _Farthest:
 
     def __init__(self, kernel: np.ndarray) -> None:
         self.kernel = kernel
-        self.taken: list[int] = []
+        self.selected: list[int] = []
         self.distance = np.diag(kernel).copy()
 
-    def take(self, group: np.ndarray) -> bool:
+    def select(self, group: np.ndarray) -> bool:
         """Select a function of a group; `False` if none differs from the selected functions."""
-        inside = group[self.distance[group] > _MIN_LEFT]
-        if not len(inside):
+        remaining = group[self.distance[group] > _MIN_LEFT]
+        if not len(remaining):
             return False
-        k = int(inside[np.argmax(self.distance[inside])])
+        k = int(remaining[np.argmax(self.distance[remaining])])
         norms = np.diag(self.kernel)
         self.distance = np.minimum(self.distance, norms + norms[k] - 2 * self.kernel[:, k])
         self.distance[k] = 0.0
-        self.taken.append(k)
+        self.selected.append(k)
         return True

@@ -52,9 +52,9 @@ class Triplets:
     z_j: Tensor  #: [T]
     z_k: Tensor  #: [T]
 
-    def __getitem__(self, chosen: Tensor) -> "Triplets":
-        """Select the triplets where `chosen` [T] is true."""
-        return Triplets(*(getattr(self, name)[chosen] for name in self.__slots__))
+    def __getitem__(self, mask: Tensor) -> "Triplets":
+        """Select the triplets where `mask` [T] is true."""
+        return Triplets(*(getattr(self, name)[mask] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class _Function:
             raise ValueError(f"inner_cutoff: {self.inner_cutoff} is not a fraction of the cutoff in [0, 1)")
         ranges = {"eta": (0.0, 1e6), "shift": (-100.0, 100.0), "zeta": (0.0, 1e4), "lambda_": (-1.0, 1.0)}
         check_ranges(
-            self, **{name: ends for name, ends in (ranges | {"order": (0, 500)}).items() if hasattr(self, name)}
+            self, **{name: bounds for name, bounds in (ranges | {"order": (0, 500)}).items() if hasattr(self, name)}
         )
         zeta = getattr(self, "zeta", 1.0)
         if zeta < 1:

@@ -21,11 +21,11 @@ from torch.autograd.function import once_differentiable
 from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_batches import BATCH, FAST, PA, PB, Q1, Q2, T0, Q, V
 from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_batch, radial_gradients
-from gnnpot.models.symmetry_neighbors import factor_rows, fill, lists, load
+from gnnpot.models.symmetry_neighbors import fill_batch, load_neighbors, new_batch, new_neighbor_list
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
+def _contract_function(group, work, radial, angular, slope, m, a, lo, hi):
     """Rows T0, Q1, Q2 and V of `symmetry_batches.contract` for the single function (m, a), elements lo <= i < hi."""
     eta, shift = group.eta[m], group.shift[m]
     for i in range(lo, hi):
@@ -37,16 +37,18 @@ def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
+def radial_jacobian(group, starts, centres, species, vectors, lo, hi, jacobian):
     """Add the derivatives of a radial group to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `radial_kernel`."""
-    near, edges, bounds = lists(group, first, lo, hi)
-    nothing = np.empty((0, 3))
-    work, radial, angular, slope = factor_rows(group)
+    near, edges, bounds = new_neighbor_list(group, starts, lo, hi)
+    no_direction = np.empty((0, 3))
+    work, radial, angular, slope = new_batch(group)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        load(group, vectors, species, first[atom], first[atom + 1], False, nothing, near, edges, bounds)
+        load_neighbors(
+            group, vectors, species, starts[atom], starts[atom + 1], False, no_direction, near, edges, bounds
+        )
         for p in range(len(bounds) - 1):
             if not group.active[centre, p]:
                 continue
@@ -58,7 +60,7 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
                         column = group.columns[centre, p, m, a]
                         if column < 0:
                             continue
-                        _of_function(group, work, radial, angular, slope, m, a, 0, n)
+                        _contract_function(group, work, radial, angular, slope, m, a, 0, n)
                         radial_gradients(work, n)
                         for i in range(n):
                             for k in range(3):
@@ -66,18 +68,20 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
+def angular_jacobian(group, starts, centres, species, vectors, lo, hi, jacobian):
     """Add the derivatives of an angular group to `jacobian` [E, 3, D], atoms lo <= i < hi; see `angular_kernel`."""
-    near, edges, bounds = lists(group, first, lo, hi)
-    nothing, classes = np.empty((0, 3)), len(bounds) - 1
-    work, radial, angular, slope = factor_rows(group)
-    one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-    batch = (work, radial, angular, slope, one, two)
+    near, edges, bounds = new_neighbor_list(group, starts, lo, hi)
+    no_direction, classes = np.empty((0, 3)), len(bounds) - 1
+    work, radial, angular, slope = new_batch(group)
+    index_j, index_k = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
+    batch = (work, radial, angular, slope, index_j, index_k)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        load(group, vectors, species, first[atom], first[atom + 1], False, nothing, near, edges, bounds)
+        load_neighbors(
+            group, vectors, species, starts[atom], starts[atom + 1], False, no_direction, near, edges, bounds
+        )
         p = -1
         for c1 in range(classes):
             for c2 in range(c1, classes):
@@ -87,24 +91,26 @@ def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
                 j, k_start = bounds[c1], bounds[c2] if c2 > c1 else -1
                 k = k_start if k_start >= 0 else j + 1
                 while j < bounds[c1 + 1]:
-                    n, j, k = fill(group, near, work, one, two, 0, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
+                    n, j, k = fill_batch(
+                        group, near, work, index_j, index_k, 0, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1]
+                    )
                     _add_functions(group, centre, p, near, edges, batch, n, jacobian)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_functions(group, centre, p, near, edges, batch, n, jacobian):
     """Add the derivatives of the functions of the pair of classes p, for the n pairs of neighbours in a batch."""
-    work, radial, angular, slope, one, two = batch
+    work, radial, angular, slope, index_j, index_k = batch
     factors(group, work, radial, angular, slope, n)
     for m in range(len(group.eta)):
         for a in range(len(group.zeta)):
             column = group.columns[centre, p, m, a]
             if column < 0:
                 continue
-            _of_function(group, work, radial, angular, slope, m, a, 0, n)
+            _contract_function(group, work, radial, angular, slope, m, a, 0, n)
             gradients(group, work, 0, n)
             for i in range(n):
-                j, k = one[i], two[i]
+                j, k = index_j[i], index_k[i]
                 pa, pb, q = work[PA * BATCH + i], work[PB * BATCH + i], work[Q * BATCH + i]
                 for axis in range(3):
                     jacobian[edges[j], axis, column] += pa * near[axis, j] + q * near[axis, k]

@@ -53,10 +53,20 @@ from gnnpot.models.symmetry_batches import (
     angle_argument,
     angular_factors,
     contract,
-    neighbour_cutoffs,
+    jk_cutoffs,
     radial_factors,
 )
-from gnnpot.models.symmetry_neighbors import DF, DR, INVERSE, F, R, factor_rows, fill, lists, load
+from gnnpot.models.symmetry_neighbors import (
+    DF,
+    DR,
+    INVERSE,
+    F,
+    R,
+    fill_batch,
+    load_neighbors,
+    new_batch,
+    new_neighbor_list,
+)
 
 #: modes of the kernels
 VALUE, VJP, JVP = 0, 1, 2
@@ -82,13 +92,13 @@ def _scatter(group, total, centre, p, row):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
+def radial_kernel(group, mode, starts, centres, species, vectors, lo, hi, rows, edge_rows):
     """Process a radial group for the atoms lo <= i < hi.
 
     Args:
-        group: `Group` of radial functions.
+        group: `FunctionGroup` of radial functions.
         mode: VALUE, VJP or JVP.
-        first: [N + 1] first edge of each atom.
+        starts: [N + 1] first edge of each atom.
         centres: [N] species of the atoms.
         species: [E] species of the neighbours.
         vectors: [E, 3] edge vectors.
@@ -97,15 +107,17 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
         rows: [N, D] G (VALUE), v (VJP) or J u (JVP).
         edge_rows: [E, 3] J^T v (VJP) or u (JVP).
     """
-    near, edges, bounds = lists(group, first, lo, hi)
+    near, edges, bounds = new_neighbor_list(group, starts, lo, hi)
     n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial, angular, slope = factor_rows(group)
+    work, radial, angular, slope = new_batch(group)
     grid = np.empty((n_radial, n_angular))
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        load(group, vectors, species, first[atom], first[atom + 1], mode == JVP, edge_rows, near, edges, bounds)
+        load_neighbors(
+            group, vectors, species, starts[atom], starts[atom + 1], mode == JVP, edge_rows, near, edges, bounds
+        )
         for p in range(len(bounds) - 1):
             if not group.active[centre, p] or bounds[p] == bounds[p + 1]:
                 continue
@@ -150,8 +162,8 @@ def radial_gradients(work, n):
     """Set row PA: the gradient with respect to r_ij is PA r_ij."""
     for i in range(n):
         f, r = work[FA * BATCH + i], work[RA * BATCH + i]
-        pull = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
-        work[PA * BATCH + i] = (pull + work[DFA * BATCH + i] * work[T0 * BATCH + i]) / r
+        slope = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
+        work[PA * BATCH + i] = (slope + work[DFA * BATCH + i] * work[T0 * BATCH + i]) / r
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -173,21 +185,23 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
+def angular_kernel(group, mode, starts, centres, species, vectors, lo, hi, rows, edge_rows):
     """Process an angular group for the atoms lo <= i < hi; the arguments are those of `radial_kernel`."""
-    near, edges, bounds = lists(group, first, lo, hi)
-    pull, classes, pairs = np.empty((len(edges), 3)), len(bounds) - 1, group.active.shape[1]
+    near, edges, bounds = new_neighbor_list(group, starts, lo, hi)
+    near_gradient, classes, pairs = np.empty((len(edges), 3)), len(bounds) - 1, group.active.shape[1]
     n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial, angular, slope = factor_rows(group)
-    one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-    batch = (work, radial, angular, slope, one, two)
+    work, radial, angular, slope = new_batch(group)
+    index_j, index_k = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
+    batch = (work, radial, angular, slope, index_j, index_k)
     grids, ends = np.empty((pairs, n_radial, n_angular)), np.empty(pairs, np.int64)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        load(group, vectors, species, first[atom], first[atom + 1], mode == JVP, edge_rows, near, edges, bounds)
-        pull[: bounds[classes]] = 0.0
+        load_neighbors(
+            group, vectors, species, starts[atom], starts[atom + 1], mode == JVP, edge_rows, near, edges, bounds
+        )
+        near_gradient[: bounds[classes]] = 0.0
         for p in range(pairs):
             if mode == VJP:
                 _gather(group, rows[atom], centre, p, grids[p])
@@ -204,34 +218,36 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 j, k_start = bounds[c1], bounds[c2] if c2 > c1 else -1
                 k = k_start if k_start >= 0 else j + 1
                 while True:
-                    n, j, k = fill(group, near, work, one, two, n, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
+                    n, j, k = fill_batch(
+                        group, near, work, index_j, index_k, n, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1]
+                    )
                     ends[p] = n
                     if j >= bounds[c1 + 1]:
                         break
-                    _process(group, mode, near, edges, edge_rows, batch, grids, ends, pull)
+                    _process_batch(group, mode, near, edges, edge_rows, batch, grids, ends, near_gradient)
                     n, ends[:] = 0, 0
-        _process(group, mode, near, edges, edge_rows, batch, grids, ends, pull)
+        _process_batch(group, mode, near, edges, edge_rows, batch, grids, ends, near_gradient)
         if mode != VJP:
             for p in range(pairs):
                 _scatter(group, grids[p], centre, p, rows[atom])
             continue
         for i in range(bounds[classes]):
             for k in range(3):
-                edge_rows[edges[i], k] += pull[i, k]
+                edge_rows[edges[i], k] += near_gradient[i, k]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _process(group, mode, near, edges, u, batch, grids, ends, pull):
-    """Process a batch: add to `grids` [P, M, A] (VALUE, JVP), or add to `pull` [n, 3] from the coefficients (VJP)."""
+def _process_batch(group, mode, near, edges, u, batch, grids, ends, near_gradient):
+    """Process a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `near_gradient` [n, 3] from coefficients (VJP)."""
     n = ends.max()
     if n == 0:
         return
-    work, radial, angular, slope, one, two = batch
+    work, radial, angular, slope, index_j, index_k = batch
     factors(group, work, radial, angular, slope, n)
     if mode == VALUE:
-        _weigh(work, radial, len(group.eta), n)
+        _multiply_by_cutoffs(work, radial, len(group.eta), n)
     elif mode == JVP:
-        _changes(near, edges, u, work, one, two, n)
+        _set_tangents(near, edges, u, work, index_j, index_k, n)
     begin = 0
     for p in range(len(ends)):
         end = ends[p]
@@ -242,30 +258,30 @@ def _process(group, mode, near, edges, u, batch, grids, ends, pull):
         elif mode == VJP:
             contract(group, grids[p], work, radial, angular, slope, begin, end)
         else:
-            _add_changes(group, grids[p], work, radial, angular, slope, begin, end)
+            _add_tangents(group, grids[p], work, radial, angular, slope, begin, end)
         begin = end
     if mode == VJP:
         gradients(group, work, 0, n)
-        _pull(work, near, one, two, n, pull)
+        _add_gradients(work, near, index_j, index_k, n, near_gradient)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def factors(group, work, radial, angular, slope, n):
     """Set the rows that all modes need: cutoff functions of R_jk, radial and angular factors."""
-    if group.narrow:
-        neighbour_cutoffs(group, work, n)
+    if group.uses_r_jk:
+        jk_cutoffs(group, work, n)
     else:
         work[FJ * BATCH : FJ * BATCH + n] = 1.0
         work[DFJ * BATCH : DFJ * BATCH + n] = 0.0
         work[RJ * BATCH : RJ * BATCH + n] = 1.0
-    radial_factors(group, work, radial, n, 3 if group.narrow else 2)
+    radial_factors(group, work, radial, n, 3 if group.uses_r_jk else 2)
     if group.chebyshev:
         angle_argument(work, n)
     angular_factors(group, work, angular, slope, n)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _weigh(work, radial, count, n):
+def _multiply_by_cutoffs(work, radial, count, n):
     """radial[m] = w f R_m."""
     for i in range(n):
         work[U * BATCH + i] = work[FA * BATCH + i] * work[FB * BATCH + i] * work[FJ * BATCH + i]
@@ -286,7 +302,7 @@ def gradients(group, work, lo, hi):
         s_a = work[DFA * BATCH + i] * fb * fj * t0 - f * (a * q1 - q2)
         s_b = work[DFB * BATCH + i] * fa * fj * t0 - f * (b * q1 - q2)
         s_j = 0.0
-        if group.narrow:
+        if group.uses_r_jk:
             s_j = (work[DFJ * BATCH + i] * fa * fb * t0 - f * (j * q1 - q2)) / j
         s_c = 0.5 * f * work[V * BATCH + i]
         c, inverse_a, inverse_b = work[C * BATCH + i], 1.0 / a, 1.0 / b
@@ -296,21 +312,21 @@ def gradients(group, work, lo, hi):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _pull(work, near, one, two, n, pull):
-    """pull[j] += PA a + Q b, pull[k] += PB b + Q a."""
+def _add_gradients(work, near, index_j, index_k, n, near_gradient):
+    """near_gradient[j] += PA a + Q b, near_gradient[k] += PB b + Q a."""
     for i in range(n):
-        j, k = one[i], two[i]
+        j, k = index_j[i], index_k[i]
         pa, pb, q = work[PA * BATCH + i], work[PB * BATCH + i], work[Q * BATCH + i]
         for axis in range(3):
-            pull[j, axis] += pa * near[axis, j] + q * near[axis, k]
-            pull[k, axis] += pb * near[axis, k] + q * near[axis, j]
+            near_gradient[j, axis] += pa * near[axis, j] + q * near[axis, k]
+            near_gradient[k, axis] += pb * near[axis, k] + q * near[axis, j]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _changes(near, edges, u, work, one, two, n):
+def _set_tangents(near, edges, u, work, index_j, index_k, n):
     """Set the rows DA, DB, DJ, DC: derivatives of R_ij, R_ik, R_jk and cos θ along the direction u of edge vectors."""
     for i in range(n):
-        j, k = one[i], two[i]
+        j, k = index_j[i], index_k[i]
         dot, across = 0.0, 0.0
         for axis in range(3):
             a, b = near[axis, j], near[axis, k]
@@ -325,7 +341,7 @@ def _changes(near, edges, u, work, one, two, n):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _add_changes(group, total, work, radial, angular, slope, lo, hi):
+def _add_tangents(group, total, work, radial, angular, slope, lo, hi):
     """Add the derivatives of w f R_m A_a along u, summed over the elements lo <= i < hi, to `total` [M, A]."""
     for m in range(total.shape[0]):
         eta, shift = group.eta[m], group.shift[m]
@@ -335,7 +351,7 @@ def _add_changes(group, total, work, radial, angular, slope, lo, hi):
             f = fa * fb * fj
             df = work[DFA * BATCH + i] * fb * fj * da + fa * work[DFB * BATCH + i] * fj * db
             stretch = (work[RA * BATCH + i] - shift) * da + (work[RB * BATCH + i] - shift) * db
-            if group.narrow:
+            if group.uses_r_jk:
                 df += fa * fb * work[DFJ * BATCH + i] * dj
                 stretch += (work[RJ * BATCH + i] - shift) * dj
             work[U * BATCH + i] = radial[m * BATCH + i] * f * work[DC * BATCH + i]

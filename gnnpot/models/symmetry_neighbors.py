@@ -16,17 +16,17 @@ _X, _Y, _Z, R, F, DF, INVERSE, DR = range(8)
 
 
 @njit(forceinline=True, error_model="numpy")
-def lists(group, first, lo, hi):
-    """Allocate `near`, `edges` and `bounds` of `load`, for any of the atoms lo <= i < hi."""
+def new_neighbor_list(group, starts, lo, hi):
+    """Allocate `near`, `edges` and `bounds` of `load_neighbors`, for any of the atoms lo <= i < hi."""
     degree = 1
     for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
+        degree = max(degree, starts[atom + 1] - starts[atom])
     bounds = np.empty(group.species_class.max() + 2, np.int64)
     return np.empty((8, degree)), np.empty(degree, np.int64), bounds
 
 
 @njit(forceinline=True, error_model="numpy")
-def factor_rows(group):
+def new_batch(group):
     """Allocate the rows of a batch: work array, radial factors, angular factors and their derivatives."""
     n_radial, n_angular = len(group.eta), len(group.zeta)
     angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
@@ -34,11 +34,11 @@ def factor_rows(group):
 
 
 @njit(forceinline=True, error_model="numpy")
-def load(group, vectors, species, start, end, along, u, near, edges, bounds):
+def load_neighbors(group, vectors, species, start, end, with_tangent, u, near, edges, bounds):
     """Load the n neighbours within the cutoff of the group, sorted by class.
 
     Sets the rows `near` [8, n], the edges `edges` [n], and the start and end of each class, `bounds` [classes + 1]. Row
-    DR is set only if `along` is true, for the direction u [E, 3].
+    DR is set only if `with_tangent` is true, for the direction u [E, 3].
     """
     bounds[:] = 0
     square = group.cutoff**2
@@ -61,7 +61,7 @@ def load(group, vectors, species, start, end, along, u, near, edges, bounds):
         weight = group.weight[species[e]]
         near[_X, i], near[_Y, i], near[_Z, i], near[R, i] = x, y, z, r
         near[F, i], near[DF, i], near[INVERSE, i] = weight * f, weight * df, 1.0 / r
-        if along:
+        if with_tangent:
             near[DR, i] = (x * u[e, 0] + y * u[e, 1] + z * u[e, 2]) / r
         edges[i] = e
     for k in range(len(bounds) - 1, 0, -1):
@@ -70,7 +70,7 @@ def load(group, vectors, species, start, end, along, u, near, edges, bounds):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
+def fill_batch(group, near, work, index_j, index_k, n, j, k, j_end, k_start, k_end):
     """Add pairs of neighbours from (j, k) on to a batch of n elements; return (number of elements, next j, next k).
 
     j runs to `j_end`. k runs from `k_start` to `k_end`; if both neighbours are of the same class (k_start < 0), it
@@ -83,14 +83,14 @@ def fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
         while k < k_end:
             dot = x * near[_X, k] + y * near[_Y, k] + z * near[_Z, k]
             jk2 = r * r + near[R, k] ** 2 - 2.0 * dot
-            if jk2 < square or not group.narrow:
+            if jk2 < square or not group.uses_r_jk:
                 if n == BATCH:
                     return n, j, k
                 work[C * BATCH + n] = dot * inverse * near[INVERSE, k]
                 work[RA * BATCH + n], work[RB * BATCH + n], work[RJ * BATCH + n] = r, near[R, k], jk2
                 work[FA * BATCH + n], work[DFA * BATCH + n] = f, df
                 work[FB * BATCH + n], work[DFB * BATCH + n] = near[F, k], near[DF, k]
-                first[n], second[n] = j, k
+                index_j[n], index_k[n] = j, k
                 n += 1
             k += 1
         j += 1

@@ -89,7 +89,7 @@ class BehlerSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenSet:
+class SelectedBehlerSet:
     """Behler functions selected from the training frames, see `symmetry_choice`.
 
     Training writes the selected functions to the option `symmetry_functions` of the model, so that a trained potential
@@ -116,7 +116,7 @@ class ChosenSet:
         )
 
 
-SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet | ChosenSet
+SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet | SelectedBehlerSet
 
 
 def _check_counts(options: WeightedSet | BehlerSet) -> None:

@@ -56,9 +56,9 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
 def _run(kernel: Any, *arrays: Tensor | None) -> None:
     """Call a kernel on flattened arrays; `None` becomes an empty array."""
     follow_torch()
-    given = [None if a is None else a.detach().view(-1).numpy() for a in arrays]
-    empty = np.empty(0, next(a.dtype for a in given if a is not None))
-    kernel(*(empty if a is None else a for a in given))
+    flat = [None if a is None else a.detach().view(-1).numpy() for a in arrays]
+    empty = np.empty(0, next(a.dtype for a in flat if a is not None))
+    kernel(*(empty if a is None else a for a in flat))
 
 
 class _Silu(torch.autograd.Function):
@@ -93,7 +93,7 @@ class _SiluBackward(torch.autograd.Function):
     def backward(ctx: Any, c: Tensor) -> tuple[Tensor, Tensor]:
         x, h = ctx.saved_tensors
         g_x, g_h = torch.empty_like(x), torch.empty_like(x)
-        _run(_silu_twice, x, h, c.contiguous(), g_x, g_h)
+        _run(_silu_double_backward, x, h, c.contiguous(), g_x, g_h)
         return g_x, g_h
 
 
@@ -124,7 +124,7 @@ class _GatedBackward(torch.autograd.Function):
         h, *factors = ctx.saved_tensors
         gradients = [torch.empty_like(f) for f in (h, *factors)]
         _run(
-            _gated_twice, h, *_with_weights(factors), *_with_weights([x.contiguous() for x in c]),
+            _gated_double_backward, h, *_with_weights(factors), *_with_weights([x.contiguous() for x in c]),
             gradients[0], *_with_weights(gradients[1:]),
         )  # fmt: skip
         return tuple(gradients)
@@ -150,7 +150,7 @@ def _silu_backward(x, h, g):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _silu_twice(x, h, c, g_x, g_h):
+def _silu_double_backward(x, h, c, g_x, g_h):
     for block in prange(len(x) // SIMD_WIDTH):
         k = block * SIMD_WIDTH
         v = load(x, k)
@@ -173,26 +173,26 @@ def _gated(v, g, w, y):
 def _gated_backward(h, v, g, w, g_v, g_g, g_w):
     for block in prange(len(v) // SIMD_WIDTH):
         k = block * SIMD_WIDTH
-        (y, along_v, along_g), along = gate(load(v, k), load(g, k)), load(h, k)
+        (y, y_v, y_g), g_y = gate(load(v, k), load(g, k)), load(h, k)
         if len(w):
-            store(g_w, k, along * y)
-            along = along * load(w, k)
-        store(g_v, k, along * along_v)
-        store(g_g, k, along * along_g)
+            store(g_w, k, g_y * y)
+            g_y = g_y * load(w, k)
+        store(g_v, k, g_y * y_v)
+        store(g_g, k, g_y * y_g)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
+def _gated_double_backward(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
     """Equation (3); c_v and c_g are the tangents of v and g in `gate_jvp`."""
     for block in prange(len(v) // SIMD_WIDTH):
         k = block * SIMD_WIDTH
-        along = load(h, k)
-        y, to_h, y_v, y_g, on_v, on_g = gate_jvp(load(v, k), load(g, k), load(c_v, k), load(c_g, k))
+        g_y = load(h, k)
+        y, dy, y_v, y_g, dy_v, dy_g = gate_jvp(load(v, k), load(g, k), load(c_v, k), load(c_g, k))
         if len(w):
-            weight, to_w = load(w, k), load(c_w, k)
-            store(g_w, k, along * to_h)
-            to_h = to_h * weight + to_w * y
-            on_v, on_g = on_v * weight + to_w * y_v, on_g * weight + to_w * y_g
-        store(g_h, k, to_h)
-        store(g_v, k, along * on_v)
-        store(g_g, k, along * on_g)
+            weight, dw = load(w, k), load(c_w, k)
+            store(g_w, k, g_y * dy)
+            dy = dy * weight + dw * y
+            dy_v, dy_g = dy_v * weight + dw * y_v, dy_g * weight + dw * y_g
+        store(g_h, k, dy)
+        store(g_v, k, g_y * dy_v)
+        store(g_g, k, g_y * dy_g)

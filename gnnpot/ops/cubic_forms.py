@@ -40,29 +40,31 @@ def triples(lmax: int) -> list[tuple[int, int, int]]:
 @cache
 def monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
     """The monomials of Φ_T: sorted positions (p, q, r) of the three factors -> constant κ."""
-    constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
+    constants, terms = coupling(*triple), defaultdict[tuple[int, ...], float](float)
     for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
-        places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
-        found[tuple(places)] += float(constants[tuple(entry)])
-    return found
+        positions = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
+        terms[tuple(positions)] += float(constants[tuple(entry)])
+    return terms
 
 
-def _code(triple: tuple[int, int, int]) -> Callable[..., Any]:
+def _make_intrinsic(triple: tuple[int, int, int]) -> Callable[..., Any]:
     """Make an intrinsic of equation (1) for one triple: h += B(u, v) for 16 channels."""
 
     def add(typing_context, u, v, h):
         def generate(context, builder, signature, arguments):
             emit, (kind, *_) = Instructions(context, builder, u.dtype), signature.args
-            at = {p: ir.Constant(ir.IntType(64), p * SIMD_WIDTH) for places in monomials(triple) for p in places}
-            first, second, sums = ({p: emit.load(kind, x, k) for p, k in at.items()} for x in arguments)
+            offsets = {
+                p: ir.Constant(ir.IntType(64), p * SIMD_WIDTH) for positions in monomials(triple) for p in positions
+            }
+            first, second, sums = ({p: emit.load(kind, x, k) for p, k in offsets.items()} for x in arguments)
             products: dict[tuple[int, int], Any] = {}
-            for places, constant in monomials(triple).items():
+            for positions, constant in monomials(triple).items():
                 factor = ir.Constant(emit.vector, [constant] * SIMD_WIDTH)
-                for k, (q, r) in enumerate(reversed(list(combinations(places, 2)))):
+                for k, (q, r) in enumerate(reversed(list(combinations(positions, 2)))):
                     if (q, r) not in products:
                         products[q, r] = emit.fma(second[q], first[r], builder.fmul(first[q], second[r]))
-                    sums[places[k]] = emit.fma(factor, products[q, r], sums[places[k]])
-            for p, k in at.items():
+                    sums[positions[k]] = emit.fma(factor, products[q, r], sums[positions[k]])
+            for p, k in offsets.items():
                 emit.store(sums[p], kind, arguments[2], k)
             return context.get_dummy_value()
 
@@ -71,7 +73,7 @@ def _code(triple: tuple[int, int, int]) -> Callable[..., Any]:
     return intrinsic(add)
 
 
-_add_112, _add_123, _add_222, _add_233 = map(_code, UNROLLED)
+_add_112, _add_123, _add_222, _add_233 = map(_make_intrinsic, UNROLLED)
 
 
 @njit(fastmath=FAST)

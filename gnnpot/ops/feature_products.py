@@ -34,7 +34,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.cubic_forms import UNROLLED, add_second_derivative, monomials, triples
-from gnnpot.ops.rows import Columns, begin
+from gnnpot.ops.rows import Columns, row_offset
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store
@@ -84,18 +84,18 @@ class _CubicForm(NamedTuple):
 
 @cache
 def _cubic_form(lmax: int) -> _CubicForm:
-    forms, size, having = [monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
-    pairs = sorted({pair for found in forms for places in found for pair in combinations(places, 2)})
-    number: dict[tuple[int, ...], int] = {pair: k for k, pair in enumerate(pairs)}
+    forms, size, triples_of_l = [monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
+    pairs = sorted({pair for entries in forms for positions in entries for pair in combinations(positions, 2)})
+    pair_index: dict[tuple[int, ...], int] = {pair: k for k, pair in enumerate(pairs)}
     matrix = torch.zeros(len(forms), size, len(pairs), dtype=torch.float64)
-    for triple, found in enumerate(forms):
-        for places, constant in found.items():
-            for k, place in enumerate(places):
-                matrix[triple, place, number[*places[:k], *places[k + 1 :]]] += constant
-    before = [sum(len(found) for found in having[:l]) for l in range(lmax + 1)]
+    for triple, entries in enumerate(forms):
+        for positions, constant in entries.items():
+            for k, position in enumerate(positions):
+                matrix[triple, position, pair_index[*positions[:k], *positions[k + 1 :]]] += constant
+    first_factor = [sum(len(entries) for entries in triples_of_l[:l]) for l in range(lmax + 1)]
     # where a triple does not contain l, its gradient is zero, and any factor will do
     factor = [
-        before[l] + having[l].index(triple) if triple in having[l] else 0
+        first_factor[l] + triples_of_l[l].index(triple) if triple in triples_of_l[l] else 0
         for triple in range(len(forms))
         for l in range(1, lmax + 1)
         for _ in range(2 * l + 1)
@@ -116,30 +116,30 @@ class Products(NamedTuple):
 
 def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype: np.dtype) -> Products:
     """Return the `Products` of features up to l = `lmax` with `width` channels; `factors` as in `feature_products`."""
-    columns, found = Columns([width]), triples(lmax)
-    padded = np.zeros((len(found), lmax, columns.width), dtype)
-    for l, having in enumerate(terms(lmax)):
-        for row, triple in enumerate(having):
+    columns, all_triples = Columns([width]), triples(lmax)
+    padded = np.zeros((len(all_triples), lmax, columns.width), dtype)
+    for l, indices in enumerate(terms(lmax)):
+        for row, triple in enumerate(indices):
             padded[triple, l - 1] = columns.pad(factors[l - 1][row].detach()).numpy()
-    forms = [monomials(triple) for triple in found]
-    everything = [item for form in forms for item in form.items()]
+    forms = [monomials(triple) for triple in all_triples]
+    all_monomials = [item for form in forms for item in form.items()]
     return Products(
-        kinds=np.array([UNROLLED.index(triple) if triple in UNROLLED else -1 for triple in found], np.int64),
+        kinds=np.array([UNROLLED.index(triple) if triple in UNROLLED else -1 for triple in all_triples], np.int64),
         ends=np.cumsum([0, *map(len, forms)]),
-        positions=np.array([places for places, _ in everything], np.int64).reshape(-1, 3),
-        constants=np.array([constant for _, constant in everything], dtype),
+        positions=np.array([positions for positions, _ in all_monomials], np.int64).reshape(-1, 3),
+        constants=np.array([constant for _, constant in all_monomials], dtype),
         factors=padded,
     )
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _bounded(x, where, i, c, u, scales):
+def _bounded(x, location, i, c, u, scales):
     """Equation (1) for 16 channels of atom i, from channel c on.
 
     Sets u [positions, SIMD_WIDTH] and `scales`, s [l from 1 on, SIMD_WIDTH].
     """
-    for l in range(1, len(where[0])):
-        at, width, squares = begin(where, l) + i * where[0][l, 1] + c, where[0][l, 2], broadcast(x, 1.0)
+    for l in range(1, len(location[0])):
+        at, width, squares = row_offset(location, l) + i * location[0][l, 1] + c, location[0][l, 2], broadcast(x, 1.0)
         for m in range(2 * l + 1):
             squares = fma(load(x, at + m * width), load(x, at + m * width), squares)
         scale = square_root(squares)
@@ -150,9 +150,9 @@ def _bounded(x, where, i, c, u, scales):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _scratch(where, x):
+def _scratch(location, x):
     """Allocate three arrays [positions, SIMD_WIDTH], and the scales [l from 1 on, SIMD_WIDTH]."""
-    lmax = len(where[0]) - 1
+    lmax = len(location[0]) - 1
     positions = (lmax + 1) * (lmax + 1) - 1
     return (
         aligned(positions * SIMD_WIDTH, x), aligned(positions * SIMD_WIDTH, x), aligned(positions * SIMD_WIDTH, x),
@@ -161,15 +161,15 @@ def _scratch(where, x):
 
 
 @njit(fastmath=FAST)
-def form_products(products, x, given, y, made, count):
-    """Equation (3) for `count` atoms; `given` and `made` locate their rows in x and y (`rows.where`)."""
-    lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
-    u, gradient, sums, scales = _scratch(given, x)
+def form_products(products, x, x_location, y, y_location, count):
+    """Equation (3) for `count` atoms; `x_location` and `y_location` locate their rows in x and y (`rows.locate`)."""
+    lmax, width, triples = len(x_location[0]) - 1, products.factors.shape[2], len(products.ends) - 1
+    u, gradient, sums, scales = _scratch(x_location, x)
     half = aligned(len(u), x)
     for i in range(count):
         for c in range(0, width, SIMD_WIDTH):
-            _bounded(x, given, i, c, u, scales)
-            invariants = begin(made, 0) + i * made[0][0, 1] + c
+            _bounded(x, x_location, i, c, u, scales)
+            invariants = row_offset(y_location, 0) + i * y_location[0][0, 1] + c
             for l in range(lmax):
                 store(y, invariants + l * width, load(scales, l * SIMD_WIDTH) - broadcast(x, 1.0))
             sums[:] = 0
@@ -183,36 +183,39 @@ def form_products(products, x, given, y, made, count):
                     invariant = fma(load(u, k), load(gradient, k), invariant)
                 store(y, invariants + (lmax + triple) * width, invariant * (1 / 3))
                 _add_with_factors(products, triple, c, gradient, sums)
-            for l in range(1, len(made[0])):
-                at = begin(made, l) + i * made[0][l, 1] + c
+            for l in range(1, len(y_location[0])):
+                at = row_offset(y_location, l) + i * y_location[0][l, 1] + c
                 for m in range(2 * l + 1):
                     store(y, at + m * width, load(sums, (l * l - 1 + m) * SIMD_WIDTH))
 
 
 @njit(fastmath=FAST)
-def form_products_backward(products, x, given, g, made, to_x, to, count):
-    """Add equation (5) to `to_x` for `count` atoms; `given`, `made` and `to` locate their rows in x, g and `to_x`."""
-    lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
-    u, v, h, scales = _scratch(given, x)
+def form_products_backward(products, x, x_location, g, g_location, g_x, g_x_location, count):
+    """Add equation (5) to `g_x` for `count` atoms.
+
+    `x_location`, `g_location` and `g_x_location` locate their rows in x, g and `g_x`.
+    """
+    lmax, width, triples = len(x_location[0]) - 1, products.factors.shape[2], len(products.ends) - 1
+    u, v, h, scales = _scratch(x_location, x)
     for i in range(count):
         for c in range(0, width, SIMD_WIDTH):
-            _bounded(x, given, i, c, u, scales)
-            invariants = begin(made, 0) + i * made[0][0, 1] + c
+            _bounded(x, x_location, i, c, u, scales)
+            invariants = row_offset(g_location, 0) + i * g_location[0][0, 1] + c
             h[:] = 0
             for triple in range(triples):
-                along = load(g, invariants + (lmax + triple) * width)
-                _gradients(products, triple, c, u, along, g, made, i, v)
+                g_phi = load(g, invariants + (lmax + triple) * width)
+                _gradients(products, triple, c, u, g_phi, g, g_location, i, v)
                 _add_second_derivative(products, triple, u, v, h)
             for l in range(1, lmax + 1):
-                at, row = begin(to, l) + i * to[0][l, 1] + c, to[0][l, 2]
-                first, along = (l * l - 1) * SIMD_WIDTH, broadcast(x, 0.0)
+                at, row = row_offset(g_x_location, l) + i * g_x_location[0][l, 1] + c, g_x_location[0][l, 2]
+                first, u_dot_h = (l * l - 1) * SIMD_WIDTH, broadcast(x, 0.0)
                 for m in range(0, (2 * l + 1) * SIMD_WIDTH, SIMD_WIDTH):
-                    along = fma(load(u, first + m), load(h, first + m), along)
+                    u_dot_h = fma(load(u, first + m), load(h, first + m), u_dot_h)
                 inverse = broadcast(x, 1.0) / load(scales, (l - 1) * SIMD_WIDTH)
-                by_u = load(g, invariants + (l - 1) * width) - inverse * along
+                by_u = load(g, invariants + (l - 1) * width) - inverse * u_dot_h
                 for m in range(2 * l + 1):
-                    k, place = first + m * SIMD_WIDTH, at + m * row
-                    store(to_x, place, fma(by_u, load(u, k), fma(inverse, load(h, k), load(to_x, place))))
+                    k, position = first + m * SIMD_WIDTH, at + m * row
+                    store(g_x, position, fma(by_u, load(u, k), fma(inverse, load(h, k), load(g_x, position))))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -245,12 +248,12 @@ def _add_with_factors(products, triple, c, gradient, sums):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _gradients(products, triple, c, u, along, g, made, i, v):
-    """v = f ⊙ g + ½ g_Φ u, with g_Φ = `along`. The gradient of v · ∂Φ/∂u then includes the gradient of g_Φ Φ."""
+def _gradients(products, triple, c, u, g_phi, g, g_location, i, v):
+    """v = f ⊙ g + ½ g_Φ u, with g_Φ = `g_phi`. The gradient of v · ∂Φ/∂u then includes the gradient of g_Φ Φ."""
     degrees, width = products.factors.shape[1:]
-    half = along * 0.5
+    half = g_phi * 0.5
     for l in range(1, degrees + 1):
-        at = begin(made, l) + i * made[0][l, 1] + c
+        at = row_offset(g_location, l) + i * g_location[0][l, 1] + c
         factor = load(products.factors, (triple * degrees + l - 1) * width + c)
         for m in range(2 * l + 1):
             k = (l * l - 1 + m) * SIMD_WIDTH

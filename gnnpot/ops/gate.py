@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.activations import SILU_SCALE, silu
-from gnnpot.ops.rows import begin
+from gnnpot.ops.rows import row_offset
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.vector_math import silu_slope
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
@@ -41,42 +41,42 @@ def gated_features(features: Sequence[Tensor], channels: Sequence[int]) -> list[
 
 
 @njit(fastmath=FAST)
-def gate(gates, totals, given, out, result, count):
+def gate(gates, x, x_location, y, y_location, count):
     """Equation (1) on flat arrays for `count` atoms.
 
-    `gates` [l] is the first channel of s (l = 0) and of the gates s_l. `given` and `result` locate the rows of the
-    atoms in `totals` and `out` (`rows.where`).
+    `gates` [l] is the first channel of s (l = 0) and of the gates s_l. `x_location` and `y_location` locate the rows of
+    the atoms in x and y (`rows.locate`).
     """
-    for l in range(len(result[0])):
-        size, width, scalars = result[0][l, 1], result[0][l, 2], given[0][0, 2]
-        first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)
+    for l in range(len(y_location[0])):
+        size, width, scalars = y_location[0][l, 1], y_location[0][l, 2], x_location[0][0, 2]
+        s_at, x_at, y_at = row_offset(x_location, 0) + gates[l], row_offset(x_location, l), row_offset(y_location, l)
         for i in range(count):
             for c in range(0, width, SIMD_WIDTH):
-                v = load(totals, first + i * scalars + c)
+                v = load(x, s_at + i * scalars + c)
                 active = v * sigmoid(v) * SILU_SCALE
                 if l == 0:
-                    store(out, at + i * size + c, active)
+                    store(y, y_at + i * size + c, active)
                 else:
                     for k in range(i * size + c, (i + 1) * size, width):
-                        store(out, at + k, load(totals, from_ + k) * active)
+                        store(y, y_at + k, load(x, x_at + k) * active)
 
 
 @njit(fastmath=FAST)
-def gate_backward(gates, totals, given, g, result, to_totals, to, count):
-    """Equation (2): from the gradient g of the result to the gradient `to_totals` of the gated features."""
-    for l in range(len(result[0])):
-        size, width, scalars = result[0][l, 1], result[0][l, 2], given[0][0, 2]
-        first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)
-        to_first, to_rows = begin(to, 0) + gates[l], begin(to, l)
+def gate_backward(gates, x, x_location, g, g_location, g_x, g_x_location, count):
+    """Equation (2): set `g_x`, the gradient with respect to x, from the gradient g with respect to y."""
+    for l in range(len(g_location[0])):
+        size, width, scalars = g_location[0][l, 1], g_location[0][l, 2], x_location[0][0, 2]
+        s_at, x_at, g_at = row_offset(x_location, 0) + gates[l], row_offset(x_location, l), row_offset(g_location, l)
+        g_s_at, g_x_at = row_offset(g_x_location, 0) + gates[l], row_offset(g_x_location, l)
         for i in range(count):
             for c in range(0, width, SIMD_WIDTH):
-                v = load(totals, first + i * scalars + c)
+                v = load(x, s_at + i * scalars + c)
                 s, row, end = sigmoid(v), i * size + c, (i + 1) * size
-                along = load(g, at + row)
+                g_active = load(g, g_at + row)
                 if l > 0:
-                    along = along * load(totals, from_ + row)
+                    g_active = g_active * load(x, x_at + row)
                     for k in range(row + width, end, width):
-                        along = along + load(g, at + k) * load(totals, from_ + k)
+                        g_active = g_active + load(g, g_at + k) * load(x, x_at + k)
                     for k in range(row, end, width):
-                        store(to_totals, to_rows + k, load(g, at + k) * (v * s * SILU_SCALE))
-                store(to_totals, to_first + i * scalars + c, along * silu_slope(v, s) * SILU_SCALE)
+                        store(g_x, g_x_at + k, load(g, g_at + k) * (v * s * SILU_SCALE))
+                store(g_x, g_s_at + i * scalars + c, g_active * silu_slope(v, s) * SILU_SCALE)

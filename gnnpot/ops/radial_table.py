@@ -34,7 +34,7 @@ class Table:
         #: [POINTS + 1, 2, F] in double precision, because slopes between the points are differences of values
         self.rows = hermite_rows(functions, stop, POINTS)
 
-    def with_slope(self, distances: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def with_pullback(self, distances: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Return the values [E, F] at distances [E], and their pullback: gradient [E, F] -> gradient [E]."""
         distances, per_step, rows = distances.detach(), 1 / self.step, self.rows.numpy()
         values = distances.new_empty(len(distances), rows.shape[2])
@@ -42,7 +42,7 @@ class Table:
 
         def pullback(gradient: Tensor) -> Tensor:
             out = torch.empty_like(distances)
-            _slope(distances.numpy(), per_step, rows, gradient.contiguous().numpy(), out.numpy())
+            _interpolate_backward(distances.numpy(), per_step, rows, gradient.contiguous().numpy(), out.numpy())
             return out
 
         return values, pullback
@@ -72,8 +72,8 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
         values = functions(points.requires_grad_())
         # the slopes are the derivative of Σ_pf v_pf f'_f(r_p) with respect to v
         v = torch.zeros_like(values, requires_grad=True)
-        (along,) = torch.autograd.grad(values, points, v, create_graph=True)
-        (slopes,) = torch.autograd.grad(along.sum(), v)
+        (vjp,) = torch.autograd.grad(values, points, v, create_graph=True)
+        (slopes,) = torch.autograd.grad(vjp.sum(), v)
     return torch.stack([values.detach(), slopes * step], 1)
 
 
@@ -85,23 +85,25 @@ def hermite(rows, x, per_step, out):
     t = min(x - k, 1.0)
     a, b = 1 - t * t * (3 - 2 * t), t * (1 - t) * (1 - t)
     c, d = t * t * (3 - 2 * t), t * t * (t - 1)
-    rise, db, dd = 6 * t * (1 - t), (1 - t) * (1 - 3 * t), t * (3 * t - 2)
+    dc, db, dd = 6 * t * (1 - t), (1 - t) * (1 - 3 * t), t * (3 * t - 2)
     # beyond the end of the table, the functions are constant
     slope = per_step if x - k <= 1 else 0.0
     for f in range(rows.shape[2]):
-        left, right, at_left, at_right = rows[k, 0, f], rows[k + 1, 0, f], rows[k, 1, f], rows[k + 1, 1, f]
-        out[0, f] = a * left + b * at_left + c * right + d * at_right
-        out[1, f] = slope * (rise * (right - left) + db * at_left + dd * at_right)
+        value_left, value_right, slope_left, slope_right = (
+            rows[k, 0, f], rows[k + 1, 0, f], rows[k, 1, f], rows[k + 1, 1, f],
+        )  # fmt: skip
+        out[0, f] = a * value_left + b * slope_left + c * value_right + d * slope_right
+        out[1, f] = slope * (dc * (value_right - value_left) + db * slope_left + dd * slope_right)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _interpolate_jvp(distances, per_step, rows, values):
     for e in prange(distances.shape[1]):
-        found = np.empty((2, rows.shape[2]))
-        hermite(rows, np.float64(distances[0, e]) * per_step, per_step, found)
+        interpolated = np.empty((2, rows.shape[2]))
+        hermite(rows, np.float64(distances[0, e]) * per_step, per_step, interpolated)
         for f in range(rows.shape[2]):
-            values[0, e, f] = found[0, f]
-            values[1, e, f] = found[1, f] * distances[1, e]
+            values[0, e, f] = interpolated[0, f]
+            values[1, e, f] = interpolated[1, f] * distances[1, e]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -118,7 +120,7 @@ def _interpolate(distances, per_step, rows, values):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _slope(distances, per_step, rows, gradient, out):
+def _interpolate_backward(distances, per_step, rows, gradient, out):
     last = rows.shape[0] - 2
     for e in prange(len(distances)):
         x = np.float64(distances[e]) * per_step

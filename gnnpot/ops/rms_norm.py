@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.ops.rows import begin
+from gnnpot.ops.rows import row_offset
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, fma, load, mul, store, total
 
@@ -59,11 +59,11 @@ class Norm(NamedTuple):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _scale(norm, x, where, i):
+def _scale(norm, x, location, i):
     """The scale s of atom i."""
     squares = broadcast(x, 0.0)
-    for l in range(len(where[0])):
-        at, size = begin(where, l), where[0][l, 1]
+    for l in range(len(location[0])):
+        at, size = row_offset(location, l), location[0][l, 1]
         sum_l = broadcast(x, 0.0)
         for k in range(at + i * size, at + (i + 1) * size, SIMD_WIDTH):
             sum_l = fma(load(x, k), load(x, k), sum_l)
@@ -72,36 +72,43 @@ def _scale(norm, x, where, i):
 
 
 @njit(fastmath=FAST)
-def normalize(norm, x, given, y, to, count):
-    """Equation (1) for `count` atoms; `given` and `to` locate their rows in x and y (`rows.where`)."""
+def normalize(norm, x, x_location, y, y_location, count):
+    """Equation (1) for `count` atoms; `x_location` and `y_location` locate their rows in x and y (`rows.locate`)."""
     for i in range(count):
-        scale, column = broadcast(x, _scale(norm, x, given, i)), 0
-        for l in range(len(given[0])):
-            from_, at, size, width = begin(given, l), begin(to, l), given[0][l, 1], given[0][l, 2]
+        scale, column = broadcast(x, _scale(norm, x, x_location, i)), 0
+        for l in range(len(x_location[0])):
+            x_at, y_at, size, width = (
+                row_offset(x_location, l), row_offset(y_location, l), x_location[0][l, 1], x_location[0][l, 2],
+            )  # fmt: skip
             for c in range(0, width, SIMD_WIDTH):
                 factor = mul(scale, load(norm.factors, column + c))
                 for k in range(i * size + c, (i + 1) * size, width):
-                    store(y, at + k, mul(factor, load(x, from_ + k)))
+                    store(y, y_at + k, mul(factor, load(x, x_at + k)))
             column += width
 
 
 @njit(fastmath=FAST)
-def normalize_backward(norm, x, given, g, where, count):
-    """Replace the gradient g with respect to y by the gradient with respect to x, equation (2), for `count` atoms."""
+def normalize_backward(norm, x, x_location, g, g_location, count):
+    """Equation (2): replace the gradient g with respect to y by the gradient with respect to x, for `count` atoms.
+
+    `x_location` and `g_location` locate their rows in x and g.
+    """
     for i in range(count):
-        scale, along, column = _scale(norm, x, given, i), broadcast(x, 0.0), 0
-        for l in range(len(given[0])):
-            from_, at, size, width = begin(given, l), begin(where, l), given[0][l, 1], given[0][l, 2]
+        scale, h_dot_x, column = _scale(norm, x, x_location, i), broadcast(x, 0.0), 0
+        for l in range(len(x_location[0])):
+            x_at, g_at, size, width = (
+                row_offset(x_location, l), row_offset(g_location, l), x_location[0][l, 1], x_location[0][l, 2],
+            )  # fmt: skip
             for c in range(0, width, SIMD_WIDTH):
                 factor = load(norm.factors, column + c)
                 for k in range(i * size + c, (i + 1) * size, width):
-                    h = mul(factor, load(g, at + k))
-                    store(g, at + k, h)
-                    along = fma(h, load(x, from_ + k), along)
+                    h = mul(factor, load(g, g_at + k))
+                    store(g, g_at + k, h)
+                    h_dot_x = fma(h, load(x, x_at + k), h_dot_x)
             column += width
-        turn = -scale * scale * scale * total(along)
-        for l in range(len(given[0])):
-            from_, at, size = begin(given, l), begin(where, l), given[0][l, 1]
-            by_x, by_h = broadcast(x, turn * norm.weights[l]), broadcast(x, scale)
+        slope = -scale * scale * scale * total(h_dot_x)
+        for l in range(len(x_location[0])):
+            x_at, g_at, size = row_offset(x_location, l), row_offset(g_location, l), x_location[0][l, 1]
+            x_factor, h_factor = broadcast(x, slope * norm.weights[l]), broadcast(x, scale)
             for k in range(i * size, (i + 1) * size, SIMD_WIDTH):
-                store(g, at + k, fma(by_h, load(g, at + k), mul(by_x, load(x, from_ + k))))
+                store(g, g_at + k, fma(h_factor, load(g, g_at + k), mul(x_factor, load(x, x_at + k))))

@@ -5,7 +5,7 @@
 
 In PyTorch, features are a list over l of arrays [N, 2l+1, channels]. In the flat array, these arrays follow one another
 in the order of l, with their channels padded to multiples of `SIMD_WIDTH`. Padding is always zero. In kernels,
-`where(offsets, first, atoms)` locates the rows from atom `first` on, in an array for `atoms` atoms.
+`locate(offsets, first, atoms)` is the location of the rows from atom `first` on, in an array for `atoms` atoms.
 """
 
 from collections.abc import Sequence
@@ -24,17 +24,17 @@ class Columns:
     def __init__(self, widths: list[int]) -> None:
         self.starts = starts([padded(width) for width in widths])
         self.width = sum(padded(width) for width in widths)
-        ours = [start + torch.arange(width) for start, width in zip(self.starts, widths, strict=True)]
+        unpadded = [start + torch.arange(width) for start, width in zip(self.starts, widths, strict=True)]
         #: columns that are not padding; `None` if there is no padding
-        self.ours = torch.cat(ours) if sum(widths) < self.width else None
+        self.unpadded = torch.cat(unpadded) if sum(widths) < self.width else None
 
     def pad(self, x: Tensor) -> Tensor:
         """[…, channels] -> […, width], with zeros as padding."""
-        return x if self.ours is None else x.new_zeros(*x.shape[:-1], self.width).index_copy(-1, self.ours, x)
+        return x if self.unpadded is None else x.new_zeros(*x.shape[:-1], self.width).index_copy(-1, self.unpadded, x)
 
     def strip(self, x: Tensor) -> Tensor:
         """[…, width] -> […, channels], the inverse of `pad`."""
-        return x if self.ours is None else x.index_select(-1, self.ours)
+        return x if self.unpadded is None else x.index_select(-1, self.unpadded)
 
 
 class Rows:
@@ -81,22 +81,22 @@ def starts(sizes: list[int]) -> list[int]:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def where(offsets, first, atoms):
-    """Locate the rows from atom `first` on in an array for `atoms` atoms; `offsets` [l, 3] is `Rows.offsets`."""
+def locate(offsets, first, atoms):
+    """Location of the rows from atom `first` on in an array for `atoms` atoms; `offsets` [l, 3] is `Rows.offsets`."""
     return offsets, first, atoms
 
 
 @njit(fastmath=FAST, forceinline=True)
-def begin(where, l):
-    """Position of the first row of l."""
-    offsets, first, atoms = where
+def row_offset(location, l):
+    """Position of the first row of l at a location."""
+    offsets, first, atoms = location
     return offsets[l, 0] * atoms + first * offsets[l, 1]
 
 
 @njit(fastmath=FAST, forceinline=True)
-def size(offsets):
+def atom_size(offsets):
     """Size of an atom for all l."""
-    numbers = 0
+    count = 0
     for l in range(len(offsets)):
-        numbers += offsets[l, 1]
-    return numbers
+        count += offsets[l, 1]
+    return count

@@ -26,7 +26,7 @@ from gnnpot.compiler.memory import empty_lines
 from gnnpot.ops.rows import padded
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
-from gnnpot.ops.simd.vector_rows import load_rows, store_rows, transposed
+from gnnpot.ops.simd.vector_rows import load_rows, store_rows, transpose
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, fma, load, mul, store
 
 _SQRT3 = math.sqrt(3)
@@ -48,12 +48,12 @@ def spherical_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
     harmonics = [torch.ones_like(directions[:, :1]), math.sqrt(3) * directions][: lmax + 1]
     for l in range(1, lmax):
         products = harmonics[l][:, :, None] * harmonics[1][:, None, :]
-        harmonics.append(products.flatten(1) @ _raising(l).to(vectors))
+        harmonics.append(products.flatten(1) @ _raising_matrix(l).to(vectors))
     return harmonics
 
 
 @cache
-def _raising(l: int) -> Tensor:
+def _raising_matrix(l: int) -> Tensor:
     """Matrix [(2l+1) 3, 2l+3] from Y_l ⊗ Y_1 to Y_{l+1}.
 
     Sign and norm follow from comparison with e3nn's harmonics in one direction.
@@ -63,8 +63,8 @@ def _raising(l: int) -> Tensor:
     lower, one, higher = (
         o3.spherical_harmonics(k, direction, normalize=True, normalization="component") for k in (l, 1, l + 1)
     )
-    found = torch.outer(lower, one).flatten() @ constants
-    return constants * (found @ higher) / (found @ found)
+    product = torch.outer(lower, one).flatten() @ constants
+    return constants * (product @ higher) / (product @ product)
 
 
 class Harmonics:
@@ -78,7 +78,7 @@ class Harmonics:
     def __init__(self, lmax: int) -> None:
         self.columns = padded((lmax + 1) ** 2)
         terms, constants = [], []
-        for l, matrix in enumerate([_raising(l) for l in range(1, lmax)], start=1):
+        for l, matrix in enumerate([_raising_matrix(l) for l in range(1, lmax)], start=1):
             for k, c in torch.nonzero(matrix).tolist():
                 terms.append((l * l + k // 3, 1 + k % 3, (l + 1) ** 2 + c))
                 constants.append(float(matrix[k, c]))
@@ -92,19 +92,19 @@ class Harmonics:
         _forward(vectors, self._terms, self._constants[vectors.dtype], distances, harmonics)
         return distances, harmonics
 
-    def pullback(self, vectors: np.ndarray, to_edges: np.ndarray) -> np.ndarray:
+    def pullback(self, vectors: np.ndarray, g_edges: np.ndarray) -> np.ndarray:
         """Equation (2).
 
         Args:
             vectors: Edge vectors, [E, 3].
-            to_edges: Gradients with respect to the harmonics, [at least E, columns]. Column 0 has the gradient with
+            g_edges: Gradients with respect to the harmonics, [at least E, columns]. Column 0 has the gradient with
                 respect to the distance instead, because Y_0 is constant.
 
         Returns:
             Gradient with respect to the edge vectors, [E, 3].
         """
         gradient = np.empty_like(vectors)
-        _backward(vectors, self._terms, self._constants[vectors.dtype], to_edges, gradient)
+        _backward(vectors, self._terms, self._constants[vectors.dtype], g_edges, gradient)
         return gradient
 
 
@@ -115,41 +115,41 @@ def _forward(vectors, terms, constants, distances, harmonics):
         u, r, y = aligned(3 * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors), aligned(columns * SIMD_WIDTH, vectors)
         for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), SIMD_WIDTH):
             count = min(SIMD_WIDTH, edges - first)
-            _begin(vectors, first, count, terms, constants, u, r, y)
+            _evaluate(vectors, first, count, terms, constants, u, r, y)
             for k in range(count):
                 distances[first + k] = r[k]
             for c in range(0, columns, SIMD_WIDTH):
-                rows = transposed(load_rows(y, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
+                rows = transpose(load_rows(y, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
                 store_rows(harmonics, first * columns + c, columns, rows)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(vectors, terms, constants, to_edges, gradient):
-    edges, columns = len(vectors), to_edges.shape[1]
+def _backward(vectors, terms, constants, g_edges, gradient):
+    edges, columns = len(vectors), g_edges.shape[1]
     for block in prange(-(-edges // _BLOCK)):
         u, r, y = aligned(3 * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors), aligned(columns * SIMD_WIDTH, vectors)
-        g, along = aligned(columns * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors)
+        g, g_distance = aligned(columns * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors)
         for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), SIMD_WIDTH):
             count = min(SIMD_WIDTH, edges - first)
-            _begin(vectors, first, count, terms, constants, u, r, y)
+            _evaluate(vectors, first, count, terms, constants, u, r, y)
             for c in range(0, columns, SIMD_WIDTH):
-                rows = transposed(load_rows(to_edges, first * columns + c, columns, SIMD_WIDTH))
+                rows = transpose(load_rows(g_edges, first * columns + c, columns, SIMD_WIDTH))
                 store_rows(g, c * SIMD_WIDTH, SIMD_WIDTH, rows)
-            store(along, 0, load(g, 0))
+            store(g_distance, 0, load(g, 0))
             for k in range(len(terms) - 1, -1, -1):
                 a, b, c = terms[k, 0] * SIMD_WIDTH, terms[k, 1] * SIMD_WIDTH, terms[k, 2] * SIMD_WIDTH
                 t = mul(broadcast(g, constants[k]), load(g, c))
                 # correct also where a = b (squares of Y_1)
                 store(g, a, fma(t, load(y, b), load(g, a)))
                 store(g, b, fma(t, load(y, a), load(g, b)))
-            _to_vectors(g, along, u, r)
+            _vector_gradient(g, g_distance, u, r)
             for k in range(count):
                 for d in range(3):
                     gradient[first + k, d] = g[(1 + d) * SIMD_WIDTH + k]
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _begin(vectors, first, count, terms, constants, u, r, y):
+def _evaluate(vectors, first, count, terms, constants, u, r, y):
     """Set directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [columns, SIMD_WIDTH] of `count` edges."""
     # vector elements beyond the last edge need a nonzero vector too
     u[:] = 1
@@ -174,14 +174,14 @@ def _begin(vectors, first, count, terms, constants, u, r, y):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_vectors(g, along, u, r):
-    """Equation (2): replace g_1 by the gradient with respect to the vectors; `along` is dE/d|r|."""
-    radial, root, distance = load(along, 0), broadcast(g, _SQRT3), load(r, 0)
+def _vector_gradient(g, g_distance, u, r):
+    """Equation (2): replace g_1 by the gradient with respect to the vectors; `g_distance` is dE/d|r|."""
+    radial, root, distance = load(g_distance, 0), broadcast(g, _SQRT3), load(r, 0)
     tangential = mul(load(g, SIMD_WIDTH), load(u, 0))
     for d in range(1, 3):
         tangential = fma(load(g, (1 + d) * SIMD_WIDTH), load(u, d * SIMD_WIDTH), tangential)
-    turn = root / distance
-    radial = radial - turn * tangential
+    scale = root / distance
+    radial = radial - scale * tangential
     for d in range(3):
-        place = (1 + d) * SIMD_WIDTH
-        store(g, place, fma(turn, load(g, place), mul(radial, load(u, d * SIMD_WIDTH))))
+        position = (1 + d) * SIMD_WIDTH
+        store(g, position, fma(scale, load(g, position), mul(radial, load(u, d * SIMD_WIDTH))))

@@ -13,7 +13,7 @@ from gnnpot.graphs import build_graph
 from gnnpot.models import HDNNPConfig, ModelConfig
 from gnnpot.models.symmetry_choice import choose_functions
 from gnnpot.models.symmetry_functions import functions_of
-from gnnpot.models.symmetry_sets import ChosenSet
+from gnnpot.models.symmetry_sets import SelectedBehlerSet
 from gnnpot.runs.files import write_text
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 def is_open(model: ModelConfig) -> bool:
     """Whether the symmetry functions of a model have yet to be chosen."""
-    return isinstance(model, HDNNPConfig) and not model.symmetry_functions and isinstance(model.symmetry_set, ChosenSet)
+    return (
+        isinstance(model, HDNNPConfig)
+        and not model.symmetry_functions
+        and isinstance(model.symmetry_set, SelectedBehlerSet)
+    )
 
 
 def resolve_model(
@@ -58,7 +62,7 @@ def resolve_model(
         except ValueError as error:
             raise DataError(f"{path}: can't be read ({error}); begin the run afresh") from None
     wanted = model.symmetry_set
-    if not isinstance(wanted, ChosenSet):
+    if not isinstance(wanted, SelectedBehlerSet):
         return model
     graphs = [build_graph(frame, wanted.radial_cutoff, labels=False) for frame in spread(wanted.frames)]
     functions = choose_functions(

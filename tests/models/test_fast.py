@@ -189,7 +189,7 @@ def test_silu_and_its_derivative(dtype, tolerance):
 
 def test_a_table_keeps_the_slope_up_to_a_kink():
     table = Table(lambda r: torch.where(r < 5, 5 - r, 0.0)[:, None], 5.0)
-    value, slope = table.with_slope(torch.tensor([4.9999], dtype=torch.float64))
+    value, slope = table.with_pullback(torch.tensor([4.9999], dtype=torch.float64))
     assert float(value) == pytest.approx(1e-4, abs=1e-9)
     assert float(slope(torch.ones_like(value))) == pytest.approx(-1, abs=1e-6)
 
@@ -198,7 +198,7 @@ def test_a_table_is_its_functions():
     functions = lambda r: torch.stack([torch.sin(3 * r), torch.exp(-r)], 1)  # noqa: E731
     table = Table(functions, 5.0)
     r = torch.linspace(0.01, 5.0, 777, dtype=torch.float64).requires_grad_()
-    values, slope = table.with_slope(r)
+    values, slope = table.with_pullback(r)
     assert torch.allclose(values, functions(r), rtol=0, atol=1e-11)
     weights = torch.tensor([1.0, -2.0], dtype=torch.float64)
     (expected,) = torch.autograd.grad((functions(r) @ weights).sum(), r)

@@ -11,9 +11,9 @@ from gnnpot.errors import DataError
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.symmetry import SymmetryDescriptor
-from gnnpot.models.symmetry_choice import RADIAL_FIRST, Surroundings, candidates, choose_functions, pick
+from gnnpot.models.symmetry_choice import RADIAL_FIRST, NeighborStatistics, candidates, choose_functions, select_columns
 from gnnpot.models.symmetry_functions import BehlerRadial, functions_of
-from gnnpot.models.symmetry_sets import BehlerSet, ChosenSet
+from gnnpot.models.symmetry_sets import BehlerSet, SelectedBehlerSet
 
 RADIAL, ANGULAR = 5.0, 4.0
 
@@ -34,7 +34,7 @@ def salt() -> Atoms:
 
 def test_surroundings_are_counted():
     atoms = salt()
-    around = Surroundings.of([build_graph(Frame.from_atoms(atoms), RADIAL)], ("Na", "Cl"), 3.0, 3.0)
+    around = NeighborStatistics.of([build_graph(Frame.from_atoms(atoms), RADIAL)], ("Na", "Cl"), 3.0, 3.0)
     assert around.neighbors(0, 1) == around.neighbors(1, 0) == 6
     assert around.neighbors(0, 0) == 0
     assert around.triples(0, 1, 1) == 15
@@ -62,7 +62,7 @@ def test_chosen_functions_say_more_than_a_regular_grid():
     """How much of all candidates a linear fit to the chosen ones leaves unexplained, in structures not seen before."""
     atoms = bulk("Si", cubic=True)
     seen, new = graphs(atoms, 12, 0.2), graphs(atoms * (1, 1, 2), 4, 0.25)
-    pool = candidates(Surroundings.of(seen, ("Si",), RADIAL, ANGULAR), ("Si",), 0, RADIAL, ANGULAR)
+    pool = candidates(NeighborStatistics.of(seen, ("Si",), RADIAL, ANGULAR), ("Si",), 0, RADIAL, ANGULAR)
     grid = BehlerSet(radial_cutoff=RADIAL, angular_cutoff=ANGULAR, radial=6, angular=2, zeta=(1.0, 2.0, 4.0))
 
     def values(functions, structures):
@@ -101,8 +101,8 @@ def test_columns_that_follow_from_others_are_not_taken():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 7))
     kernel = x.T @ x / 200
-    assert len(pick(kernel, [], 7, "cur")) == 3
-    assert len(set(pick(kernel, [], 5, "farthest"))) == 5
+    assert len(select_columns(kernel, [], 7, "cur")) == 3
+    assert len(set(select_columns(kernel, [], 5, "farthest"))) == 5
 
 
 def test_many_elements_do_not_explode():
@@ -122,7 +122,7 @@ def test_an_element_without_neighbours_is_named():
 
 def test_a_set_that_is_not_chosen_yet_makes_no_model():
     with pytest.raises(ValueError, match="follow from training frames"):
-        HDNNP(HDNNPConfig(elements=("Si",), symmetry_set=ChosenSet()))
+        HDNNP(HDNNPConfig(elements=("Si",), symmetry_set=SelectedBehlerSet()))
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_a_set_that_is_not_chosen_yet_makes_no_model():
 )
 def test_impossible_sets(options, words):
     with pytest.raises(ValueError, match=words):
-        ChosenSet(**options)
+        SelectedBehlerSet(**options)

@@ -16,7 +16,7 @@ from gnnpot.ops.feature_products import feature_products, products_for_kernels, 
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
 from gnnpot.ops.rows import Rows
-from gnnpot.ops.simd.vector_rows import load_rows, store_rows, totals, transposed
+from gnnpot.ops.simd.vector_rows import load_rows, store_rows, totals, transpose
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, less_mask, load, lowest_bit, put, store
 from gnnpot.ops.spherical_harmonics import Harmonics, spherical_harmonics
 from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, product_over_bonds, tensor_product
@@ -300,7 +300,7 @@ def test_totals_and_the_transpose_of_vectors():
     def kernel(array, sums, turned):
         store(sums, 0, totals(load_rows(array, 0, SIMD_WIDTH, 9)))
         store(sums, SIMD_WIDTH, totals(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
-        store_rows(turned, 0, SIMD_WIDTH, transposed(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
+        store_rows(turned, 0, SIMD_WIDTH, transpose(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
 
     for dtype in (np.float32, np.float64):
         rows = np.random.default_rng(0).standard_normal((SIMD_WIDTH, SIMD_WIDTH)).astype(dtype)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gnnpot.models.chgnet import AngleUpdate, AtomConvolution, BondConvolution, Bonds, CHGNet
 
 #: pullback of a function: gradient with respect to its value -> gradient with respect to its argument
-Slope = Callable[[Tensor], Tensor]
+TensorPullback = Callable[[Tensor], Tensor]
 
 
 class FastCHGNet:
@@ -47,10 +47,10 @@ class FastCHGNet:
         self._lock = threading.Lock()
         exact = copy.deepcopy(model).double().requires_grad_(False) if tables else model
         # a margin, because rounding can make angles exceed π
-        reaches = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
+        stops = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
         self._bases = {
-            name: (Table if tables else _Differentiated)(getattr(exact, f"{name}_basis"), reach)
-            for name, reach in reaches.items()
+            name: (Table if tables else _Differentiated)(getattr(exact, f"{name}_basis"), stop)
+            for name, stop in stops.items()
         }
         self._embeddings = [
             layer.weight.detach()
@@ -83,9 +83,9 @@ class FastCHGNet:
         index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))
         lengths = distances.index_select(0, index.edge)
         atoms = model.atom_embedding(model.species(graph.numbers))
-        angles, to_vectors = _angles(vectors, distances, index.angle_edges)
-        embedded, to_angles = self._layer_of("angular", angles, self._embeddings[3])
-        features, to_lengths = self._features(lengths, atoms, embedded, index)
+        angles, angles_pullback = _angles(vectors, distances, index.angle_edges)
+        embedded, embedding_pullback = self._layer_of("angular", angles, self._embeddings[3])
+        features, features_pullback = self._features(lengths, atoms, embedded, index)
         pullbacks: list[Pullback] = []
         magmoms = None
         for k, step in enumerate(self._atoms):
@@ -95,64 +95,64 @@ class FastCHGNet:
             steps: tuple[Sequence[Callable[[_Features, FastBonds], Pullback]], ...] = self._bonds, self._angles
             pullbacks += [of_kind[k](features, index) for of_kind in steps if k < len(of_kind)]
         energies, g_atoms = readouts.sequence(model.readout, features.atoms)
-        g = features.no_gradients(g_atoms)
+        g = features.zero_gradients(g_atoms)
         for pullback in reversed(pullbacks):
             pullback(g)
-        g_distances = torch.zeros_like(distances).index_copy_(0, index.edge, to_lengths(g))
-        gradient = to_vectors(to_angles(g.angles))
+        g_distances = torch.zeros_like(distances).index_copy_(0, index.edge, features_pullback(g))
+        gradient = angles_pullback(embedding_pullback(g.angles))
         return AtomicOutput(energies, magmoms), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
 
     def _features(
         self, lengths: Tensor, atoms: Tensor, angles: Tensor, index: "FastBonds"
-    ) -> tuple["_Features", "_ToLengths"]:
+    ) -> tuple["_Features", "LengthsPullback"]:
         """Return the initial features, and their pullback to the lengths of the bonds, [U]."""
-        embedding, to_weights, to_close_weights, _ = self._embeddings
-        radial, radial_slope = self._bases["radial"].with_slope(lengths)
-        close_weights, close_slope = self._layer_of("bond", lengths.index_select(0, index.close), to_close_weights)
+        embedding, atom_weights, bond_weights, _ = self._embeddings
+        radial, radial_pullback = self._bases["radial"].with_pullback(lengths)
+        close_weights, close_pullback = self._layer_of("bond", lengths.index_select(0, index.close), bond_weights)
         start = radial.index_select(0, index.close) @ embedding.T
         features = _Features(
-            atoms, radial, radial @ to_weights.T, start, torch.zeros_like(start), close_weights, angles
+            atoms, radial, radial @ atom_weights.T, start, torch.zeros_like(start), close_weights, angles
         )
 
-        def to_lengths(g: _Features) -> Tensor:
-            g_radial = g.radial.addmm_(g.weights, to_weights).index_add_(0, index.close, g.start @ embedding)
-            return radial_slope(g_radial).index_add_(0, index.close, close_slope(g.close_weights))
+        def pullback(g: _Features) -> Tensor:
+            g_radial = g.radial.addmm_(g.weights, atom_weights).index_add_(0, index.close, g.start @ embedding)
+            return radial_pullback(g_radial).index_add_(0, index.close, close_pullback(g.close_weights))
 
-        return features, to_lengths
+        return features, pullback
 
-    def _layer_of(self, name: str, x: Tensor, layer: Tensor) -> tuple[Tensor, Slope]:
+    def _layer_of(self, name: str, x: Tensor, layer: Tensor) -> tuple[Tensor, TensorPullback]:
         """Apply a linear layer to basis functions; return the values and the pullback."""
-        values, slope = self._bases[name].with_slope(x)
-        return values @ layer.T, lambda gradient: slope(gradient @ layer)
+        values, pullback = self._bases[name].with_pullback(x)
+        return values @ layer.T, lambda gradient: pullback(gradient @ layer)
 
 
 class _Differentiated:
     """Basis functions of the model, with a pullback by PyTorch; replaces `Table`."""
 
-    def __init__(self, functions: nn.Module, reach: float) -> None:
+    def __init__(self, functions: nn.Module, stop: float) -> None:
         self._functions = functions
 
-    def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:
+    def with_pullback(self, x: Tensor) -> tuple[Tensor, TensorPullback]:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             values = self._functions(x)
         return values.detach(), lambda gradient: torch.autograd.grad(values, x, gradient)[0]
 
 
-def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Slope]:
+def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> tuple[Tensor, TensorPullback]:
     """Return the angles θ_jik [T], and their pullback to the edge vectors."""
     angles = bond_angles(vectors, distances, angle_edges)
 
-    def to_vectors(gradient: Tensor) -> Tensor:
+    def pullback(gradient: Tensor) -> Tensor:
         ij, ik = angle_edges
         directions = vectors / distances[:, None]
         # d arccos(c)/dc = -1/sin θ
-        along = (gradient * (STRAIGHT - 1) / torch.sin(angles))[:, None]
-        to_ij, to_ik = along * directions.index_select(0, ik), along * directions.index_select(0, ij)
-        g = torch.zeros_like(vectors).index_add_(0, ij, to_ij).index_add_(0, ik, to_ik)
+        g_cosine = (gradient * (STRAIGHT - 1) / torch.sin(angles))[:, None]
+        g_ij, g_ik = g_cosine * directions.index_select(0, ik), g_cosine * directions.index_select(0, ij)
+        g = torch.zeros_like(vectors).index_add_(0, ij, g_ij).index_add_(0, ik, g_ik)
         return (g - directions * (g * directions).sum(-1, keepdim=True)) / distances[:, None]
 
-    return angles, to_vectors
+    return angles, pullback
 
 
 @dataclass(slots=True)
@@ -167,13 +167,13 @@ class _Features:
     close_weights: Tensor  #: ẽ^b [C, u]
     angles: Tensor  #: a [T, u]
 
-    def no_gradients(self, g_atoms: Tensor) -> "_Features":
+    def zero_gradients(self, g_atoms: Tensor) -> "_Features":
         """Allocate the gradients: `g_atoms` for the atoms, zeros for the others."""
         others = (self.radial, self.weights, self.start, self.change, self.close_weights, self.angles)
         return _Features(g_atoms, *(torch.zeros_like(x) for x in others))
 
 
-_ToLengths = Callable[[_Features], Tensor]
+LengthsPullback = Callable[[_Features], Tensor]
 #: pullback of a step: replaces the gradients with respect to its output features by those with respect to its input
 Pullback = Callable[[_Features], None]
 
@@ -182,7 +182,7 @@ Pullback = Callable[[_Features], None]
 class FastBonds:
     """`Bonds`, with the indices for gathering and summing messages."""
 
-    plain: "Bonds"
+    bonds: "Bonds"
     edges: GatherPlan  #: messages to atoms
     angles: GatherPlan  #: messages to bonds, summed over the angles of each directed bond
     updates: GatherPlan  #: updates of angles, not summed
@@ -202,15 +202,15 @@ class FastBonds:
 
     @property
     def edge(self) -> Tensor:
-        return self.plain.edge
+        return self.bonds.edge
 
     @property
     def close(self) -> Tensor:
-        return self.plain.close
+        return self.bonds.close
 
     @property
     def angle_edges(self) -> tuple[Tensor, Tensor]:
-        return self.plain.angle_edges
+        return self.bonds.angle_edges
 
 
 class _GatedStep:
@@ -220,7 +220,7 @@ class _GatedStep:
         self.bias = mlp.first_linear.bias.detach()
         self.weights = [w.detach().contiguous() for w in mlp.first_weights()]
         # if there are four inputs, the third is not gathered (features of the angles)
-        self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
+        self.gate = Gate(mlp, scratch, w_d=self.weights[2] if len(self.weights) == 4 else None)
 
 
 class _AtomConvolution(_GatedStep):
@@ -292,9 +292,9 @@ class _BondConvolution(_AngleStep):
         features.change = torch.addmm(features.change, total * weights, out.T)
 
         def pullback(g: _Features) -> None:
-            along = g.change @ out
-            g.close_weights.addcmul_(along, total)
-            pullback_messages((along * weights).index_select(0, index.ends), g)
+            g_weighted = g.change @ out
+            g.close_weights.addcmul_(g_weighted, total)
+            pullback_messages((g_weighted * weights).index_select(0, index.ends), g)
 
         return pullback
 

@@ -83,8 +83,8 @@ class CHGNetTraining:
         plan: GatherPlan,
     ) -> Tensor:
         first = mlp.first_linear
-        ij, ik, own, centre = mlp.first_weights()
-        close, gate = bonds.index_select(1, index.close), Gate(mlp, self._scratch, own)
+        ij, ik, angle, centre = mlp.first_weights()
+        close, gate = bonds.index_select(1, index.close), Gate(mlp, self._scratch, angle)
         sources = jvp.linear(close, ij, first.bias), jvp.linear(close, ik), jvp.linear(atoms, centre)
         return GateJVP.apply(angles, weights, gate, plan, *gate.parameters(), *sources)
 

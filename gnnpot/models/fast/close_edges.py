@@ -52,7 +52,7 @@ class FastCloseEdges:
 
     edges: np.ndarray  #: [C] edges that they update
     starts: np.ndarray  #: [N + 1] the close edges of atom i are starts[i], …, starts[i + 1] - 1
-    most: int  #: largest number of close edges of an atom
+    max_degree: int  #: largest number of close edges of an atom
     parts: np.ndarray  #: ranges of atoms for threads
     neighbor: GatherIndex  #: [C] neighbours
     radial: np.ndarray  #: [C, L n] R_ln f
@@ -72,10 +72,10 @@ class FastCloseEdges:
             vectors, table.rows.numpy(), 1 / table.step, close.numpy(), rows.numpy(), sign,
             model.config.three_body_cutoff, _norms(model.config.max_l),
         )  # fmt: skip
-        moving = np.empty((0, 3), vectors.dtype) if tangents is None else tangents.contiguous().numpy()
+        tangent_array = np.empty((0, 3), vectors.dtype) if tangents is None else tangents.contiguous().numpy()
         columns = table.rows.shape[2], 1, model.config.max_l**2
         out = [np.empty((1 if tangents is None else 2, len(rows), n), vectors.dtype) for n in columns]
-        _values(inputs, moving, *out)
+        _values(inputs, tangent_array, *out)
         radial, envelope, harmonics = out if tangents is not None else (x[0] for x in out)
         starts, count = np.searchsorted(centre.numpy(), np.arange(atoms + 1)), min(atoms, 4 * torch.get_num_threads())
         return cls(
@@ -83,12 +83,12 @@ class FastCloseEdges:
             GatherIndex(neighbor, atoms), radial, envelope[..., 0], harmonics, inputs,
         )  # fmt: skip
 
-    def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def zero_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Allocate zero gradients with respect to `radial`, `envelope` and `harmonics`."""
         return np.zeros_like(self.radial), np.zeros_like(self.envelope), np.zeros_like(self.harmonics)
 
     def pullback(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
-        """Return the gradient with respect to the edge vectors [E, 3], from those of `no_gradients`."""
+        """Return the gradient with respect to the edge vectors [E, 3], from those of `zero_gradients`."""
         out = np.zeros_like(self.inputs.vectors)
         _backward(self.inputs, *gradients, out)
         return torch.from_numpy(out)
@@ -108,20 +108,20 @@ def _norms(max_l: int) -> np.ndarray:
 def _harmonics(x, y, z, norms, values, slopes):
     """Equation (1): set values [L²] and gradients `slopes` [L², 3] of the polynomials."""
     max_l = len(norms)
-    a, b, a_before, b_before, first = 1.0, 0.0, 0.0, 0.0, 1.0
+    a, b, a_before, b_before, q_mm = 1.0, 0.0, 0.0, 0.0, 1.0
     for m in range(max_l):
-        q, dq, q_before, dq_before = first, 0.0, 0.0, 0.0
+        q, dq, q_before, dq_before = q_mm, 0.0, 0.0, 0.0
         for l in range(m, max_l):
             n, at = norms[l, m], l * l + l
             for sign in range(2 if m else 1):
-                own, along_x, along_y = (b, b_before, a_before) if sign else (a, a_before, -b_before)
+                azimuthal, d_x, d_y = (b, b_before, a_before) if sign else (a, a_before, -b_before)
                 lm = at - m if sign else at + m
-                values[lm] = n * q * own
-                slopes[lm, 0], slopes[lm, 1], slopes[lm, 2] = n * q * m * along_x, n * q * m * along_y, n * dq * own
+                values[lm] = n * q * azimuthal
+                slopes[lm, 0], slopes[lm, 1], slopes[lm, 2] = n * q * m * d_x, n * q * m * d_y, n * dq * azimuthal
             up, down = (2 * l + 1) / (l + 1 - m), (l + m) / (l + 1 - m)
             q, dq, q_before, dq_before = up * z * q - down * q_before, up * (q + z * dq) - down * dq_before, q, dq
         a, b, a_before, b_before = x * a - y * b, x * b + y * a, a, b
-        first *= 2 * m + 1
+        q_mm *= 2 * m + 1
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -139,21 +139,21 @@ def _length(vectors, e):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _along(vectors, other, e):
+def _dot(vectors, other, e):
     return vectors[e, 0] * other[e, 0] + vectors[e, 1] * other[e, 1] + vectors[e, 2] * other[e, 2]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _values(inputs, moving, radial, envelope, harmonics):
+def _values(inputs, tangents, radial, envelope, harmonics):
     vectors, table, per_step, close, rows, sign, cutoff, norms = inputs
     columns, lms = radial.shape[2], harmonics.shape[2]
     for c in prange(len(close)):
         values, slopes = np.empty((2, columns)), np.empty((lms, 3))
-        e, of = close[c], rows[c]
-        r, r_of = _length(vectors, e), _length(vectors, of)
+        e, updated = close[c], rows[c]
+        r, r_updated = _length(vectors, e), _length(vectors, updated)
         scale = sign / r
         hermite(table, r * per_step, per_step, values)
-        f, slope = _envelope(r_of, cutoff)
+        f, slope = _envelope(r_updated, cutoff)
         y = np.empty(lms)
         _harmonics(scale * vectors[e, 0], scale * vectors[e, 1], scale * vectors[e, 2], norms, y, slopes)
         envelope[0, c, 0] = f
@@ -161,15 +161,15 @@ def _values(inputs, moving, radial, envelope, harmonics):
             radial[0, c, k] = values[0, k] * f
         for lm in range(lms):
             harmonics[0, c, lm] = y[lm]
-        if len(moving):
-            tangent, tangent_f = _along(vectors, moving, e) / r, slope * _along(vectors, moving, of) / r_of
+        if len(tangents):
+            tangent, tangent_f = _dot(vectors, tangents, e) / r, slope * _dot(vectors, tangents, updated) / r_updated
             envelope[1, c, 0] = tangent_f
             for k in range(columns):
                 radial[1, c, k] = values[1, k] * tangent * f + values[0, k] * tangent_f
             for lm in range(lms):
                 total = 0.0
                 for x in range(3):
-                    total += slopes[lm, x] * scale * (moving[e, x] - vectors[e, x] * tangent / r)
+                    total += slopes[lm, x] * scale * (tangents[e, x] - vectors[e, x] * tangent / r)
                 harmonics[1, c, lm] = total
 
 
@@ -177,31 +177,31 @@ def _values(inputs, moving, radial, envelope, harmonics):
 def _backward(inputs, g_radial, g_envelope, g_harmonics, out):
     vectors, table, per_step, close, rows, sign, cutoff, norms = inputs
     columns, lms = g_radial.shape[1], g_harmonics.shape[1]
-    gradients, along_rows = np.empty((len(close), 3)), np.empty(len(close))
+    gradients, updated_factors = np.empty((len(close), 3)), np.empty(len(close))
     for c in prange(len(close)):
         values, slopes, y = np.empty((2, columns)), np.empty((lms, 3)), np.empty(lms)
-        e, of = close[c], rows[c]
-        r, r_of = _length(vectors, e), _length(vectors, of)
+        e, updated = close[c], rows[c]
+        r, r_updated = _length(vectors, e), _length(vectors, updated)
         scale = sign / r
         hermite(table, r * per_step, per_step, values)
-        f, slope = _envelope(r_of, cutoff)
+        f, slope = _envelope(r_updated, cutoff)
         _harmonics(scale * vectors[e, 0], scale * vectors[e, 1], scale * vectors[e, 2], norms, y, slopes)
         g_f, g_r = float(g_envelope[c]), 0.0
         for k in range(columns):
             g_f += g_radial[c, k] * values[0, k]
             g_r += g_radial[c, k] * values[1, k] * f
-        along_rows[c] = g_f * slope / r_of
-        along = 0.0
+        updated_factors[c] = g_f * slope / r_updated
+        dot = 0.0
         for x in range(3):
             total = 0.0
             for lm in range(lms):
                 total += g_harmonics[c, lm] * slopes[lm, x]
             gradients[c, x] = total * scale
-            along += total * scale * vectors[e, x]
+            dot += total * scale * vectors[e, x]
         for x in range(3):
-            gradients[c, x] += vectors[e, x] * (g_r - along / r) / r
+            gradients[c, x] += vectors[e, x] * (g_r - dot / r) / r
     # sequential: two close edges may update the same edge
     for c in range(len(close)):
         for x in range(3):
             out[close[c], x] += gradients[c, x]
-            out[rows[c], x] += along_rows[c] * vectors[rows[c], x]
+            out[rows[c], x] += updated_factors[c] * vectors[rows[c], x]

@@ -13,12 +13,14 @@ def scaled(
     energies: Tensor, gradient: Tensor, scale: Tensor, references: Tensor, numbers: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return s m_i + E0(Z_i) [N] in float64, and s times the edge gradient [E, 3]; not differentiable."""
-    found, along = np.empty(len(energies)), np.empty(tuple(gradient.shape), gradient.detach().numpy().dtype)
+    scaled_energies, scaled_gradient = (
+        np.empty(len(energies)), np.empty(tuple(gradient.shape), gradient.detach().numpy().dtype),
+    )  # fmt: skip
     _scale(
         energies.detach().contiguous().numpy(), gradient.detach().contiguous().numpy(), scale.item(),
-        references.numpy(), numbers.numpy(), found, along,
+        references.numpy(), numbers.numpy(), scaled_energies, scaled_gradient,
     )  # fmt: skip
-    return torch.from_numpy(found), torch.from_numpy(along)
+    return torch.from_numpy(scaled_energies), torch.from_numpy(scaled_gradient)
 
 
 def forces_and_stress(gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
@@ -36,13 +38,13 @@ def forces_and_stress(gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
 
 
 @njit(cache=True, fastmath=FAST)
-def _scale(energies, gradient, scale, references, numbers, found, along):
+def _scale(energies, gradient, scale, references, numbers, scaled_energies, scaled_gradient):
     for i in range(len(energies)):
-        found[i] = scale * energies[i] + references[numbers[i]]
+        scaled_energies[i] = scale * energies[i] + references[numbers[i]]
     factor = gradient.dtype.type(scale)
     for e in range(len(gradient)):
         for k in range(3):
-            along[e, k] = factor * gradient[e, k]
+            scaled_gradient[e, k] = factor * gradient[e, k]
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)

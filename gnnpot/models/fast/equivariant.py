@@ -20,7 +20,7 @@ from gnnpot.compiler.memory import empty_lines
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
-from gnnpot.models.fast.equivariant_layer import Edges, Gradients, Kept, LayerPlan
+from gnnpot.models.fast.equivariant_layer import Edges, Gradients, LayerPlan, Saved
 from gnnpot.ops.exchange import Exchange, Part
 from gnnpot.ops.feature_products import Products, products_for_kernels
 from gnnpot.ops.radial_table import hermite_rows
@@ -68,17 +68,17 @@ class FastEquivariant:
         for k, layer in enumerate(self._layers):
             if k > 0 and part.exchange is not None:
                 part.exchange.forward(features, layer.plan.features)
-            features, pullback = layer(features, edges, deeper=k > 0)
+            features, pullback = layer(features, edges, with_input_gradient=k > 0)
             pullbacks.append(pullback)
         energies, gradient = np.empty(part.own, features.dtype), empty_lines(features.shape, features.dtype)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
-        to_edges = empty_lines(harmonics.shape, harmonics.dtype)
-        to_edges[:] = 0
+        g_edges = empty_lines(harmonics.shape, harmonics.dtype)
+        g_edges[:] = 0
         while pullbacks:
             # `pop` frees the arrays that the layer has stored
-            gradient = pullbacks.pop()(gradient, to_edges, part.exchange)
-        to_vectors = self._harmonics.pullback(vectors, to_edges)
-        return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
+            gradient = pullbacks.pop()(gradient, g_edges, part.exchange)
+        g_vectors = self._harmonics.pullback(vectors, g_edges)
+        return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(g_vectors)
 
 
 def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
@@ -107,8 +107,8 @@ def _table(
     network = copy.deepcopy(convolution.radial_network).double()
     rows = hermite_rows(lambda r: network(radial_basis(r)), cutoff, intervals) / convolution.denominator
     values, slopes = rows.unbind(1)
-    rises = torch.cat([values.diff(dim=0), torch.zeros_like(values[:1])])
-    return convolution.layout(dtype).weights.pad(torch.stack([slopes, values, rises], 1).to(dtype)).numpy()
+    differences = torch.cat([values.diff(dim=0), torch.zeros_like(values[:1])])
+    return convolution.layout(dtype).weights.pad(torch.stack([slopes, values, differences], 1).to(dtype)).numpy()
 
 
 class _Layer:
@@ -118,24 +118,26 @@ class _Layer:
         layout = layer.convolution.layout(layer.convolution.denominator.dtype)
         self.features, self.out = layout.features, Rows([[c] for c in layer.outputs])
         #: whether the backward pass runs over the messages that atoms send, not over those they receive
-        self.to_senders, self.messages = lmax_of_last_layer(layout.paths) > 0, layout.messages
+        self.by_sender, self.messages = lmax_of_last_layer(layout.paths) > 0, layout.messages
         #: layout of the input of the gate: for l = 0, the scalars and then the gates of each l > 0
         self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
         inputs, totals = self.features.columns, self.totals.columns
         factors: Sequence[Tensor] = [] if layer.scales is None else list(layer.scales.factors)
         scales = [columns.pad(f) for columns, f in zip(totals, factors, strict=False)]
-        nothing = np.empty(0, table.dtype)
-        norm = Norm(nothing, nothing, 0.0) if layer.norm is None else _norm(layer.norm, totals)
+        empty = np.empty(0, table.dtype)
+        norm = Norm(empty, empty, 0.0) if layer.norm is None else _norm(layer.norm, totals)
         weights = _Weights()
         linear = [
             weights.add(layer.linear_in, inputs, inputs),
             weights.add(layer.linear_out, layout.messages.columns, totals),
             weights.add(layer.self_connection, inputs, totals),
         ]
-        products, made = layer.products, None
+        products, product_features = layer.products, None
         if products is not None:
-            made = Rows([[products.width] * (c // products.width) for c in products.outputs])
-            linear.append(weights.add(products.linear, made.columns, [Columns([layer.outputs[0]]), *totals[1:]]))
+            product_features = Rows([[products.width] * (c // products.width) for c in products.outputs])
+            linear.append(
+                weights.add(products.linear, product_features.columns, [Columns([layer.outputs[0]]), *totals[1:]])
+            )
         offsets = [np.array(rows.offsets) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants, self.products = layout.constants, _products(products, table.dtype)
         self.plan = LayerPlan(
@@ -147,48 +149,48 @@ class _Layer:
             linear_out=linear[1],
             self_connection=linear[2],
             scales=torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            products_linear=linear[3] if made else np.zeros((2, 0, 5), np.int64),
+            products_linear=linear[3] if product_features else np.zeros((2, 0, 5), np.int64),
             norm_factors=norm.factors,
             norm_weights=norm.weights,
             epsilon=norm.epsilon,
             features=offsets[0],
             messages=offsets[1],
             totals=offsets[2],
-            made=np.array(made.offsets) if made else np.zeros((0, 3), np.int64),
+            product_features=np.array(product_features.offsets) if product_features else np.zeros((0, 3), np.int64),
             out=offsets[3],
             gates=np.array(totals[0].starts),
         )
 
-    def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
+    def __call__(self, features: np.ndarray, edges: Edges, *, with_input_gradient: bool) -> tuple[np.ndarray, Callable]:
         """Apply the layer to flat features; return the new features and the pullback.
 
         The pullback returns the gradient with respect to the input features, and adds to the gradients with respect to
-        distances and harmonics. For the first layer (not `deeper`), the former is not needed and left out. Features of
-        ghosts are not set.
+        distances and harmonics. For the first layer (not `with_input_gradient`), the former is not needed and
+        left out. Features of ghosts are not set.
         """
         atoms, dtype = len(edges.species), features.dtype
         totals, out = empty_lines((atoms * self.totals.size,), dtype), empty_lines((atoms * self.out.size,), dtype)
-        mixed = empty_lines(totals.shape, dtype) if len(self.plan.made) else totals
-        kept = Kept(empty_lines(features.shape, dtype), totals, mixed)
-        kernels.forward(self.plan, self.constants, self.products, edges, features, kept, out)
+        mixed = empty_lines(totals.shape, dtype) if len(self.plan.product_features) else totals
+        saved = Saved(empty_lines(features.shape, dtype), totals, mixed)
+        kernels.forward(self.plan, self.constants, self.products, edges, features, saved, out)
 
-        def pullback(g: np.ndarray, to_edges: np.ndarray, exchange: Exchange | None) -> np.ndarray:
-            size = len(kept.sent) if deeper else 0
-            to_features = empty_lines((size,), dtype)
-            if self.to_senders and deeper:
-                to_messages = empty_lines((atoms * self.messages.size,), dtype)
-                kernels.backward_to_messages(self.plan, self.products, edges, kept, g, to_features, to_messages)
+        def pullback(g: np.ndarray, g_edges: np.ndarray, exchange: Exchange | None) -> np.ndarray:
+            size = len(saved.y) if with_input_gradient else 0
+            g_features = empty_lines((size,), dtype)
+            if self.by_sender and with_input_gradient:
+                g_messages = empty_lines((atoms * self.messages.size,), dtype)
+                kernels.backward_to_messages(self.plan, self.products, edges, saved, g, g_features, g_messages)
                 if exchange is not None:
-                    exchange.forward(to_messages, self.plan.messages)
-                kernels.backward_to_senders(self.plan, self.constants, edges, kept, to_messages, to_features, to_edges)
-                return to_features
-            to_sent = empty_lines((edges.parts.shape[1] - 1, size), dtype)
-            to_sent[:] = 0
-            to = Gradients(to_features, to_sent, to_edges)
-            kernels.backward(self.plan, self.constants, self.products, edges, kept, g, to)
-            if deeper and exchange is not None:
-                exchange.backward(to_features, self.plan.features)
-            return to_features
+                    exchange.forward(g_messages, self.plan.messages)
+                kernels.backward_to_senders(self.plan, self.constants, edges, saved, g_messages, g_features, g_edges)
+                return g_features
+            g_y = empty_lines((edges.parts.shape[1] - 1, size), dtype)
+            g_y[:] = 0
+            gradients = Gradients(g_features, g_y, g_edges)
+            kernels.backward(self.plan, self.constants, self.products, edges, saved, g, gradients)
+            if with_input_gradient and exchange is not None:
+                exchange.backward(g_features, self.plan.features)
+            return g_features
 
         return out, pullback
 
@@ -218,16 +220,16 @@ class _Weights:
         Returns:
             [forward and backward, l, 5], see `LayerPlan`. The layer may have fewer l than `inputs` and `outputs`.
         """
-        found = np.zeros((2, max(len(inputs), len(outputs)), 5), np.int64)
-        found[..., 3] = -1
+        entries = np.zeros((2, max(len(inputs), len(outputs)), 5), np.int64)
+        entries[..., 3] = -1
         for l, (a, b, w) in enumerate(zip(inputs, outputs, linear.matrices, strict=False)):
             padded = a.pad(b.pad(w).mT).mT
-            for way, matrix in enumerate((padded, padded.mT)):
-                found[way, l, :3] = self._append(matrix), *matrix.shape[-2:]
-                found[way, l, 4] = matrix[0].numel() if matrix.ndim == 3 else 0
+            for direction, matrix in enumerate((padded, padded.mT)):
+                entries[direction, l, :3] = self._append(matrix), *matrix.shape[-2:]
+                entries[direction, l, 4] = matrix[0].numel() if matrix.ndim == 3 else 0
         if linear.bias is not None:
-            found[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
-        return found
+            entries[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
+        return entries
 
     def _append(self, numbers: Tensor) -> int:
         self.all.append(numbers.flatten())

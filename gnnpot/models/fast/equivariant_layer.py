@@ -30,7 +30,7 @@ from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.feature_products import form_products, form_products_backward
 from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
-from gnnpot.ops.rows import begin, size, where
+from gnnpot.ops.rows import atom_size, locate, row_offset
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.tiles import TILE, product_of_rows
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
@@ -64,7 +64,7 @@ class LayerPlan(NamedTuple):
     features: np.ndarray  #: layout of x and y
     messages: np.ndarray  #: layout of conv(y)
     totals: np.ndarray  #: layout of t and t'
-    made: np.ndarray  #: layout of P(t); [0, 3] without products
+    product_features: np.ndarray  #: layout of P(t); [0, 3] without products
     out: np.ndarray  #: layout of x'
     gates: np.ndarray  #: [l] first channel of the gates of l in the scalars of t
 
@@ -85,10 +85,10 @@ class Edges(NamedTuple):
     parts: np.ndarray
 
 
-class Kept(NamedTuple):
+class Saved(NamedTuple):
     """Flat arrays that a layer stores for its backward pass."""
 
-    sent: np.ndarray  #: y
+    y: np.ndarray  #: y = L_1 x
     totals: np.ndarray  #: t
     mixed: np.ndarray  #: t'; the same array as t without products
 
@@ -97,7 +97,7 @@ class Gradients(NamedTuple):
     """Gradients of the backward pass of a layer, flat. Gradients with respect to x and y are skipped if empty."""
 
     features: np.ndarray  #: gradient with respect to x
-    sent: np.ndarray  #: [threads, size of y] gradient with respect to y, initially zero
+    y: np.ndarray  #: [threads, size of y] gradient with respect to y, initially zero
     edges: np.ndarray  #: gradients with respect to distances and harmonics, see `Harmonics.pullback`
 
 
@@ -113,24 +113,24 @@ def first_features(edge_index, numbers, species_of, embedding, threads, own):
         threads: Number of threads; edges are divided evenly among them.
         own: Number of own atoms; the others are ghosts.
     """
-    edges, given = edge_index.shape[1], len(numbers)
-    atoms = -(-given // GRAIN) * GRAIN
+    edges, unpadded = edge_index.shape[1], len(numbers)
+    atoms = -(-unpadded // GRAIN) * GRAIN
     starts, species = np.full(atoms + 1, edges), np.zeros(atoms, np.int64)
     features, e = np.zeros((atoms, embedding.shape[1]), embedding.dtype), 0
-    for i in range(given):
+    for i in range(unpadded):
         species[i] = species_of[numbers[i]]
         for c in range(embedding.shape[1]):
             features[i, c] = embedding[species[i], c]
         starts[i] = e
         while e < edges and edge_index[0, e] == i:
             e += 1
-    receiving = -(-own // GRAIN) * GRAIN
-    parts, i = np.full((2, threads + 1), receiving), 0
+    padded_own = -(-own // GRAIN) * GRAIN
+    parts, i = np.full((2, threads + 1), padded_own), 0
     for part in range(threads):
-        while i < receiving and starts[i] * threads < edges * part:
+        while i < padded_own and starts[i] * threads < edges * part:
             i += GRAIN
         parts[0, part] = i
-        parts[1, part + 1] = receiving + (atoms - receiving) // GRAIN * (part + 1) // threads * GRAIN
+        parts[1, part + 1] = padded_own + (atoms - padded_own) // GRAIN * (part + 1) // threads * GRAIN
     return starts, species, parts, features.reshape(-1)
 
 
@@ -151,166 +151,176 @@ def readout(scalars, slopes, constant, energies, gradient):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def forward(plan, constants, products, edges, x, kept, out):
-    """Equation (1): set the arrays of `kept`, and `out` (x'), from x; all flat."""
+def forward(plan, constants, products, edges, x, saved, out):
+    """Equation (1): set the arrays of `saved`, and `out` (x'), from x; all flat."""
     parts, atoms = edges.parts[0], len(edges.species)
-    y, totals, mixed = kept
+    y, totals, mixed = saved
     for part in prange(len(parts) - 1):
         for k in range(2):
             first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
-            features, elements = where(plan.features, first, atoms), (edges.species, first)
-            _mix(plan.weights, plan.linear_in[0], elements, x, features, y, features, count, False)
+            location, elements = locate(plan.features, first, atoms), (edges.species, first)
+            _linear(plan.weights, plan.linear_in[0], elements, x, location, y, location, count, False)
     for part in prange(len(parts) - 1):
         scratch = new_scratch(plan, edges, parts[part], parts[part + 1], x)
-        messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
-        normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
+        messages, messages_location = aligned(atom_size(plan.messages) * TILE, x), locate(plan.messages, 0, TILE)
+        normalized, tile_location = aligned(atom_size(plan.totals) * TILE, x), locate(plan.totals, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
-        made, y_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, x)
+        p_location, p = locate(plan.product_features, 0, TILE), aligned(atom_size(plan.product_features) * TILE, x)
         for first in range(parts[part], parts[part + 1], TILE):
             count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
             messages[:] = 0
             for k in range(count):
                 convolve((plan, constants, edges, y), first + k, scratch, messages, (k, TILE))
-            at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_out[0], elements, messages, received, totals, at, count, False)
-            _scale(plan, edges.species, first, totals, at, count)
-            _mix(plan.weights, plan.self_connection[0], elements, x, given, totals, at, count, True)
-            if len(plan.made):
-                form_products(products, totals, at, y_made, made, count)
-                _copy_rows(totals, mixed, at, count)
-                _mix(plan.weights, plan.products_linear[0], elements, y_made, made, mixed, at, count, True)
-            result = where(plan.out, first, atoms)
+            t_location, x_location = locate(plan.totals, first, atoms), locate(plan.features, first, atoms)
+            _linear(
+                plan.weights, plan.linear_out[0], elements, messages, messages_location, totals, t_location, count,
+                False,
+            )  # fmt: skip
+            _scale(plan, edges.species, first, totals, t_location, count)
+            _linear(plan.weights, plan.self_connection[0], elements, x, x_location, totals, t_location, count, True)
+            if len(plan.product_features):
+                form_products(products, totals, t_location, p, p_location, count)
+                _copy_rows(totals, mixed, t_location, count)
+                _linear(plan.weights, plan.products_linear[0], elements, p, p_location, mixed, t_location, count, True)
+            out_location = locate(plan.out, first, atoms)
             if len(norm.factors):
-                normalize(norm, mixed, at, normal, in_tile, count)
-                gate(plan.gates, normal, in_tile, out, result, count)
+                normalize(norm, mixed, t_location, normalized, tile_location, count)
+                gate(plan.gates, normalized, tile_location, out, out_location, count)
             else:
-                gate(plan.gates, mixed, at, out, result, count)
+                gate(plan.gates, mixed, t_location, out, out_location, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward(plan, constants, products, edges, kept, g, to):
-    """Equation (2), from the gradient g with respect to x'. Sets `to.features`, adds to `to.sent` and `to.edges`."""
-    parts, atoms, y, (to_x, to_y, to_edges) = edges.parts[0], len(edges.species), kept.sent, to
+def backward(plan, constants, products, edges, saved, g, gradients):
+    """Equation (2), from the gradient g with respect to x'.
+
+    Sets `gradients.features`, and adds to `gradients.y` and `gradients.edges`.
+    """
+    parts, atoms, y, (g_x, g_y, g_edges) = edges.parts[0], len(edges.species), saved.y, gradients
     for part in prange(len(parts) - 1):
-        scratch, of_tile = new_scratch(plan, edges, parts[part], parts[part + 1], y), _new_scratch(plan, y)
-        to_messages, received = aligned(size(plan.messages) * TILE, y), where(plan.messages, 0, TILE)
-        to_sent = to_y[part]
+        scratch, tile_scratch = new_scratch(plan, edges, parts[part], parts[part + 1], y), _new_scratch(plan, y)
+        g_messages, messages_location = aligned(atom_size(plan.messages) * TILE, y), locate(plan.messages, 0, TILE)
+        g_y_part = g_y[part]
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _to_messages(plan, products, edges, kept, g, to_x, (first, count), of_tile, (to_messages, received))
+            _messages_backward(
+                plan, products, edges, saved, g, g_x, (first, count), tile_scratch, (g_messages, messages_location)
+            )
             for k in range(count):
                 convolve_backward(
-                    (plan, constants, edges, y), first + k, to_messages, (k, TILE), scratch, to_sent, to_edges
+                    (plan, constants, edges, y), first + k, g_messages, (k, TILE), scratch, g_y_part, g_edges
                 )
-    if len(to_x):
+    if len(g_x):
         for part in prange(len(parts) - 1):
             for k in range(2):
                 first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
-                features, elements = where(plan.features, first, atoms), (edges.species, first)
+                location, elements = locate(plan.features, first, atoms), (edges.species, first)
                 for other in range(1, len(parts) - 1):
-                    _add_rows(to_y[other], to_y[0], features, count)
+                    _add_rows(g_y[other], g_y[0], location, count)
                 # L_0 contributes only to own atoms, because ghosts receive no messages
-                _mix(plan.weights, plan.linear_in[1], elements, to_y[0], features, to_x, features, count, k == 0)
+                _linear(plan.weights, plan.linear_in[1], elements, g_y[0], location, g_x, location, count, k == 0)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward_to_messages(plan, products, edges, kept, g, to_x, to_messages):
-    """First half of equation (2): set `to_messages`, the gradient with respect to conv(y), and `to_x` = L_0^T dE/dt."""
+def backward_to_messages(plan, products, edges, saved, g, g_x, g_messages):
+    """First half of equation (2): set `g_messages`, the gradient with respect to conv(y), and `g_x` = L_0^T dE/dt."""
     parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
-        of_tile = _new_scratch(plan, g)
+        tile_scratch = _new_scratch(plan, g)
         for first in range(parts[part], parts[part + 1], TILE):
-            count, received = min(TILE, parts[part + 1] - first), where(plan.messages, first, atoms)
-            _to_messages(plan, products, edges, kept, g, to_x, (first, count), of_tile, (to_messages, received))
+            count, messages_location = min(TILE, parts[part + 1] - first), locate(plan.messages, first, atoms)
+            _messages_backward(
+                plan, products, edges, saved, g, g_x, (first, count), tile_scratch, (g_messages, messages_location)
+            )
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward_to_senders(plan, constants, edges, kept, to_messages, to_x, to_edges):
+def backward_to_senders(plan, constants, edges, saved, g_messages, g_x, g_edges):
     """Second half of equation (2), from the gradient with respect to conv(y) of all atoms.
 
-    Adds to `to_x` of the own atoms and to `to_edges`.
+    Adds to `g_x` of the own atoms and to `g_edges`.
     """
-    parts, atoms, y = edges.parts[0], len(edges.species), kept.sent
+    parts, atoms, y = edges.parts[0], len(edges.species), saved.y
     for part in prange(len(parts) - 1):
-        near = new_places(edges, parts[part], parts[part + 1], y)
-        to_y, in_tile = aligned(size(plan.features) * TILE, y), where(plan.features, 0, TILE)
+        places = new_places(edges, parts[part], parts[part + 1], y)
+        g_y, tile_location = aligned(atom_size(plan.features) * TILE, y), locate(plan.features, 0, TILE)
         for first in range(parts[part], parts[part + 1], TILE):
             count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
-            to_y[:] = 0
+            g_y[:] = 0
             for k in range(count):
                 convolve_backward_to_sender(
-                    (plan, constants, edges, y), first + k, to_messages, near, to_y, (k, TILE), to_edges
+                    (plan, constants, edges, y), first + k, g_messages, places, g_y, (k, TILE), g_edges
                 )
-            features = where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_in[1], elements, to_y, in_tile, to_x, features, count, True)
+            location = locate(plan.features, first, atoms)
+            _linear(plan.weights, plan.linear_in[1], elements, g_y, tile_location, g_x, location, count, True)
 
 
 @njit(fastmath=FAST)
 def _new_scratch(plan, like):
-    """Allocate temporary arrays of `_to_messages`: gradient with respect to t, normalised t', gradient for P(t)."""
-    columns = size(plan.totals) * TILE
-    return aligned(columns, like), aligned(columns, like), aligned(size(plan.made) * TILE, like)
+    """Temporary arrays of `_messages_backward`: gradient with respect to t, normalised t', gradient for P(t)."""
+    columns = atom_size(plan.totals) * TILE
+    return aligned(columns, like), aligned(columns, like), aligned(atom_size(plan.product_features) * TILE, like)
 
 
 @njit(fastmath=FAST)
-def _to_messages(plan, products, edges, kept, g, to_x, tile, scratch, to_messages):
+def _messages_backward(plan, products, edges, saved, g, g_x, tile, scratch, output):
     """Backward pass of a tile of atoms, from the gradient g with respect to x' to that with respect to conv(y).
 
-    Also sets `to_x` to L_0^T dE/dt, unless it is empty. `tile` is (first atom, number of atoms), and `to_messages` is
+    Also sets `g_x` to L_0^T dE/dt, unless it is empty. `tile` is (first atom, number of atoms), and `output` is
     (array, location of the rows of the atoms in it).
     """
-    (first, count), (_, totals, mixed), (to_totals, normal, to_made) = tile, kept, scratch
-    at, made = where(plan.totals, 0, TILE), where(plan.made, 0, TILE)
+    (first, count), (_, totals, mixed), (g_t, normalized, g_p) = tile, saved, scratch
+    tile_location, p_location = locate(plan.totals, 0, TILE), locate(plan.product_features, 0, TILE)
     norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
-    atoms, elements, (to_received, received) = len(edges.species), (edges.species, first), to_messages
-    given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
+    atoms, elements, (g_messages, messages_location) = len(edges.species), (edges.species, first), output
+    t_location, out_location = locate(plan.totals, first, atoms), locate(plan.out, first, atoms)
     if len(norm.factors):
-        normalize(norm, mixed, given, normal, at, count)
-        gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
-        normalize_backward(norm, mixed, given, to_totals, at, count)
+        normalize(norm, mixed, t_location, normalized, tile_location, count)
+        gate_backward(plan.gates, normalized, tile_location, g, out_location, g_t, tile_location, count)
+        normalize_backward(norm, mixed, t_location, g_t, tile_location, count)
     else:
-        gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
-    if len(plan.made):
-        _mix(plan.weights, plan.products_linear[1], elements, to_totals, at, to_made, made, count, False)
-        form_products_backward(products, totals, given, to_made, made, to_totals, at, count)
-    if len(to_x):
-        features = where(plan.features, first, atoms)
-        _mix(plan.weights, plan.self_connection[1], elements, to_totals, at, to_x, features, count, False)
-    _scale(plan, edges.species, first, to_totals, at, count)
-    _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_received, received, count, False)
+        gate_backward(plan.gates, mixed, t_location, g, out_location, g_t, tile_location, count)
+    if len(plan.product_features):
+        _linear(plan.weights, plan.products_linear[1], elements, g_t, tile_location, g_p, p_location, count, False)
+        form_products_backward(products, totals, t_location, g_p, p_location, g_t, tile_location, count)
+    if len(g_x):
+        x_location = locate(plan.features, first, atoms)
+        _linear(plan.weights, plan.self_connection[1], elements, g_t, tile_location, g_x, x_location, count, False)
+    _scale(plan, edges.species, first, g_t, tile_location, count)
+    _linear(plan.weights, plan.linear_out[1], elements, g_t, tile_location, g_messages, messages_location, count, False)
 
 
 @njit(fastmath=FAST)
-def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
+def _linear(weights, matrices, elements, x, x_location, y, y_location, count, add):
     """y = L x, or y += L x with `add`, for `count` atoms. Without `add`, y is zero for each l without a matrix.
 
     `elements` is (species of all atoms, index of the first atom).
     """
     species, first = elements
-    for l in range(len(y_where[0])):
-        x_at, y_at = begin(x_where, l), begin(y_where, l)
+    for l in range(len(y_location[0])):
+        x_at, y_at = row_offset(x_location, l), row_offset(y_location, l)
         if matrices[l, 2]:
-            x_stride, y_stride = x_where[0][l, 2], y_where[0][l, 2]
+            x_stride, y_stride = x_location[0][l, 2], y_location[0][l, 2]
             done = 0
             while done < count:
                 end = _same_matrix(species, first, done, count, matrices[l, 4])
                 rows, row = (end - done) * (2 * l + 1), done * (2 * l + 1)
                 w = matrices[l, 0] + species[first + done] * matrices[l, 4]
-                place = y_at + row * y_stride
+                position = y_at + row * y_stride
                 # one call for both cases: two would take twice as long to compile
-                start, start_rows = (y, (place, y_stride)) if add else (weights, (matrices[l, 3], 0))
+                start, start_rows = (y, (position, y_stride)) if add else (weights, (matrices[l, 3], 0))
                 matrix = (w, matrices[l, 1], matrices[l, 2])
                 x_rows = (x_at + row * x_stride, x_stride)
-                product_of_rows(x, x_rows, weights, matrix, start, start_rows, y, (place, y_stride), rows)
+                product_of_rows(x, x_rows, weights, matrix, start, start_rows, y, (position, y_stride), rows)
                 done = end
         elif not add:
-            y[y_at : y_at + count * y_where[0][l, 1]] = 0
+            y[y_at : y_at + count * y_location[0][l, 1]] = 0
 
 
 @njit(fastmath=FAST)
-def _same_matrix(species, first, done, count, apart):
+def _same_matrix(species, first, done, count, distance):
     """End of the range of atoms from number `done` on that use the same matrix."""
-    if apart == 0:
+    if distance == 0:
         return count
     end = done + 1
     while end < count and species[first + end] == species[first + done]:
@@ -319,31 +329,31 @@ def _same_matrix(species, first, done, count, apart):
 
 
 @njit(fastmath=FAST)
-def _add_rows(x, y, rows, count):
+def _add_rows(x, y, location, count):
     """y += x for the rows of `count` atoms."""
-    for l in range(len(rows[0])):
-        at = begin(rows, l)
-        for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
+    for l in range(len(location[0])):
+        at = row_offset(location, l)
+        for k in range(at, at + count * location[0][l, 1], SIMD_WIDTH):
             store(y, k, load(y, k) + load(x, k))
 
 
 @njit(fastmath=FAST)
-def _copy_rows(x, y, rows, count):
+def _copy_rows(x, y, location, count):
     """y = x for the rows of `count` atoms."""
-    for l in range(len(rows[0])):
-        at = begin(rows, l)
-        for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
+    for l in range(len(location[0])):
+        at = row_offset(location, l)
+        for k in range(at, at + count * location[0][l, 1], SIMD_WIDTH):
             store(y, k, load(x, k))
 
 
 @njit(fastmath=FAST)
-def _scale(plan, species, first, totals, rows, count):
+def _scale(plan, species, first, totals, location, count):
     """Multiply the rows of t by the factors of the elements, for `count` atoms from `first` on."""
     if not len(plan.scales):
         return
     column = 0
     for l in range(len(plan.totals)):
-        at, width = begin(rows, l), plan.totals[l, 2]
+        at, width = row_offset(location, l), plan.totals[l, 2]
         for i in range(count):
             factors = species[first + i] * plan.scales.shape[1] + column
             for _ in range(2 * l + 1):

@@ -56,8 +56,8 @@ class PlanArrays(NamedTuple):
 class GateArrays(NamedTuple):
     """Parameters of a `Gate` for the kernels, flat."""
 
-    own: np.ndarray  #: W_d
-    mix: np.ndarray  #: W_f
+    w_d: np.ndarray  #: W_d
+    w_f: np.ndarray  #: W_f
     layers: np.ndarray  #: for each layer, for value and gate: matrix L and bias
     depth: int  #: number of layers
     norms: np.ndarray  #: [scale or shift, value or gate, u]; of length 0 without norms
@@ -67,8 +67,8 @@ class GateArrays(NamedTuple):
 class TransposedArrays(NamedTuple):
     """Transposed matrices of `GateArrays` for the backward pass."""
 
-    own: np.ndarray
-    mix: np.ndarray
+    w_d: np.ndarray
+    w_f: np.ndarray
     layers: np.ndarray
 
 
@@ -89,7 +89,7 @@ class GatherIndex:
 
     def __init__(self, index: Tensor, size: int) -> None:
         self.index = index.contiguous().numpy()
-        self.starts, self.order = _grouped(self.index, size)
+        self.starts, self.order = _inverse_index(self.index, size)
 
     def sum(self, rows: Tensor) -> Tensor:
         """Sum the rows [M, F] that gather from each row of the source, [size, F]."""
@@ -99,7 +99,7 @@ class GatherIndex:
 
 
 @njit(cache=True)
-def _grouped(index, size):
+def _inverse_index(index, size):
     starts = np.zeros(size + 1, dtype=np.int64)
     for k in index:
         starts[k + 1] += 1
@@ -150,10 +150,10 @@ class Scratch:
 
     def array(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
         """Return an uninitialised array [rows, columns]; it overwrites the previous array of the same name."""
-        kept = self._arrays.get(name)
-        if kept is None or len(kept) < rows * columns or kept.dtype != like.dtype:
-            kept = self._arrays[name] = like.new_empty(rows * columns)
-        return kept[: rows * columns].view(rows, columns)
+        buffer = self._arrays.get(name)
+        if buffer is None or len(buffer) < rows * columns or buffer.dtype != like.dtype:
+            buffer = self._arrays[name] = like.new_empty(rows * columns)
+        return buffer[: rows * columns].view(rows, columns)
 
 
 #: (gradients with respect to out, d and f) -> gradients with respect to the sources. Adds to the gradients for d and f,
@@ -164,16 +164,16 @@ GatePullback = Callable[[Tensor, Tensor | None, Tensor | None], list[Tensor]]
 class Gate:
     """A `GatedMLP` on gathered rows, with its parameters in the layout of the kernels.
 
-    All gates of a model share `scratch`. `own` [2u, K] is W_d, columns of the first layer for d; `mix` [v, F] is W_f.
+    All gates of a model share `scratch`. `w_d` [2u, K] is W_d, columns of the first layer for d; `w_f` [v, F] is W_f.
     """
 
-    def __init__(self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None) -> None:
+    def __init__(self, mlp: GatedMLP, scratch: Scratch, w_d: Tensor | None = None, w_f: Tensor | None = None) -> None:
         first, self.scratch = mlp.first_linear.bias, scratch
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.detach().flatten() for layer in pairs]
-        self.own, self.own_transposed = both_ways(own, first)
-        self.mix, self.mix_transposed = both_ways(mix, first)
+        self.w_d, self.w_d_transposed = flat_with_transpose(w_d, first)
+        self.w_f, self.w_f_transposed = flat_with_transpose(w_f, first)
         self.layers, self.transposed = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.depth = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
@@ -185,18 +185,18 @@ class Gate:
             else first.new_empty(0, 2, 0)
         )
         self.epsilon = norms[0].eps if norms else 0.0
-        own_array, mix_array, layers, scales = (p.detach().numpy() for p in self.parameters())
+        w_d_array, w_f_array, layers, scales = (p.detach().numpy() for p in self.parameters())
         #: arrays for the kernels
-        self.arrays = GateArrays(own_array, mix_array, layers, self.depth, scales, self.epsilon)
+        self.arrays = GateArrays(w_d_array, w_f_array, layers, self.depth, scales, self.epsilon)
         #: arrays for the kernels of the backward pass
         self.transposed_arrays = TransposedArrays(
-            self.own_transposed.numpy(), self.mix_transposed.numpy(), self.transposed.numpy()
+            self.w_d_transposed.numpy(), self.w_f_transposed.numpy(), self.transposed.numpy()
         )
-        self._absent = np.empty((0, 0), own_array.dtype)
+        self._absent = np.empty((0, 0), w_d_array.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """W_d, W_f, layers and norms; differentiable if the parameters of the perceptron are."""
-        return self.own, self.mix, self.layers, self.norms
+        return self.w_d, self.w_f, self.layers, self.norms
 
     def __call__(
         self, plan: GatherPlan, features: Tensor | None, weights: Tensor | None, *sources: Tensor
@@ -209,14 +209,14 @@ class Gate:
         _forward(inputs, plan.arrays, self.arrays, out.numpy())
 
         def pullback(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
-            to_rows = self.scratch.array("rows", plan.rows, like.shape[1], like)
+            g_rows = self.scratch.array("rows", plan.rows, like.shape[1], like)
             shared = self.scratch.array("weights", plan.rows if plan.weights else 0, self.outs, like)
-            to_weights = g_weights if plan.weights is None else shared
-            gradients = RowGradients(*map(self._array, (g_out, g_features, to_weights, to_rows)))
+            g_f = g_weights if plan.weights is None else shared
+            gradients = RowGradients(*map(self._array, (g_out, g_features, g_f, g_rows)))
             _backward(inputs, plan.arrays, self.arrays, self.transposed_arrays, gradients)
             if plan.weights is not None and g_weights is not None:
                 g_weights += plan.weights.sum(shared)
-            return [index.sum(to_rows) for index in plan.sources]
+            return [index.sum(g_rows) for index in plan.sources]
 
         return out, pullback
 
@@ -225,7 +225,7 @@ class Gate:
         return self._absent if rows is None else rows.contiguous().numpy()
 
 
-def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+def flat_with_transpose(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """Flatten a weight [out, in] for products [·, in] -> [·, out] and, padded to SIMD vectors, for their pullback."""
     if weight is None:
         return like.new_empty(0), like.new_empty(0)
@@ -233,14 +233,14 @@ def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def first_layer(t, rows, inputs, plan, own, zs, at_z, scratch):
+def first_layer(t, rows, inputs, plan, w_d, zs, at_z, scratch):
     """Set z of `rows`, (first row, number of rows), at `at_z` in zs; t selects values or tangents of [2, rows, …]."""
     (first, count), (features, _, a, b, c) = rows, inputs
     width, size = zs.shape[-1], a.shape[-2] * a.shape[-1]
-    if len(own):
+    if len(w_d):
         depth = features.shape[-1]
         tiles.copy(features, (t * features.shape[-2] + first) * depth, count * depth, scratch)
-        tiles.product(scratch, (0, depth), own, (0, depth, width), -1, zs, (at_z, width), count)
+        tiles.product(scratch, (0, depth), w_d, (0, depth, width), -1, zs, (at_z, width), count)
     for row in range(count):
         at, at_a = at_z + row * width, t * size + plan.index_1[first + row] * width
         at_b = t * b.shape[-2] * width + plan.index_2[first + row] * width
@@ -249,37 +249,37 @@ def first_layer(t, rows, inputs, plan, own, zs, at_z, scratch):
             z = load(a, at_a + u) + load(b, at_b + u)
             if len(c):
                 z = z + load(c, at_c + u)
-            if len(own):
+            if len(w_d):
                 z = z + load(zs, at + u)
             store(zs, at + u, z)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers(count, numbers, outs, zs, h):
+def _layers(count, parameters, outs, zs, h):
     """Set z' of each layer in `zs`, `TILE` rows after its input z, which is replaced by silu'(z).
 
     The last layer has `outs` columns.
     """
     width = zs.shape[1]
     units, at = width // 2, 0
-    for layer in range(numbers.depth):
-        columns = outs if layer == numbers.depth - 1 else units
+    for layer in range(parameters.depth):
+        columns = outs if layer == parameters.depth - 1 else units
         tiles.silu(zs, layer * TILE * width, count * width, h)
         for half in range(2):
             out, bias = (layer + 1) * TILE * width + half * units, at + units * columns
             matrix = (at, units, columns)
-            tiles.product(h, (half * units, width), numbers.layers, matrix, bias, zs, (out, width), count)
+            tiles.product(h, (half * units, width), parameters.layers, matrix, bias, zs, (out, width), count)
             at = bias + columns
 
 
 @njit(fastmath=FAST, forceinline=True)
-def row_weights(t, rows, f, index, mix, ws, at_w, scratch):
+def row_weights(t, rows, f, index, w_f, ws, at_w, scratch):
     """Set w of `rows`, (first row, number of rows), at `at_w` in ws; t selects values or tangents of [2, rows, F]."""
     first, count = rows
     outs, depth = ws.shape[-1], f.shape[-1]
-    if len(mix):
+    if len(w_f):
         tiles.copy(f, (t * f.shape[-2] + first) * depth, count * depth, scratch)
-        tiles.product(scratch, (0, depth), mix, (0, depth, outs), -1, ws, (at_w, outs), count)
+        tiles.product(scratch, (0, depth), w_f, (0, depth, outs), -1, ws, (at_w, outs), count)
     else:
         for row in range(count):
             for u in range(0, outs, SIMD_WIDTH):
@@ -287,75 +287,75 @@ def row_weights(t, rows, f, index, mix, ws, at_w, scratch):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(inputs, plan, numbers, out):
+def _forward(inputs, plan, parameters, out):
     """Forward pass: set `out`, or add to it if there are groups."""
-    f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
-    units, last, outs = width // 2, numbers.depth * TILE * width, out.shape[1]
+    f, group, norms, parts, width = inputs.weights, plan.group, parameters.norms, plan.parts, inputs.x_1.shape[1]
+    units, last, outs = width // 2, parameters.depth * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((numbers.depth + 1) * TILE, width, out), tiles.zeros(TILE, width, out)
+        zs, h = tiles.zeros((parameters.depth + 1) * TILE, width, out), tiles.zeros(TILE, width, out)
         ws = tiles.zeros(TILE, outs, out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            first_layer(0, (first, count), inputs, plan, numbers.own, zs, 0, h)
-            _layers(count, numbers, outs, zs, h)
+            first_layer(0, (first, count), inputs, plan, parameters.w_d, zs, 0, h)
+            _layers(count, parameters, outs, zs, h)
             if len(f):
-                row_weights(0, (first, count), f, plan.index_f, numbers.mix, ws, 0, h)
+                row_weights(0, (first, count), f, plan.index_f, parameters.w_f, ws, 0, h)
             for row in range(count):
                 at = last + row * width
-                statistics = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
+                statistics = tiles.norms_of_halves(zs, at, units, norms, parameters.epsilon)
                 to = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, SIMD_WIDTH):
-                    value, other = tiles.halves(zs, at, units, u, norms, statistics)
-                    y, _, _ = gate(value, other)
+                    a, b = tiles.halves(zs, at, units, u, norms, statistics)
+                    y, _, _ = gate(a, b)
                     y = y * load(ws, row * outs + u)
                     store(out, to + u, y + (load(out, to + u) if len(group) else load(inputs.features, to + u)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(inputs, plan, numbers, transposed, gradients):
+def _backward(inputs, plan, parameters, transposed, gradients):
     """Backward pass: set the gradients of rows, and add to those of d and f."""
-    f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
+    f, group, norms, parts, width = inputs.weights, plan.group, parameters.norms, plan.parts, inputs.x_1.shape[1]
     g_out, g_features, g_f, g_rows = gradients
-    units, last, outs = width // 2, numbers.depth * TILE * width, g_out.shape[1]
+    units, last, outs = width // 2, parameters.depth * TILE * width, g_out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((numbers.depth + 1) * TILE, width, g_out), tiles.zeros(TILE, width, g_out)
+        zs, h = tiles.zeros((parameters.depth + 1) * TILE, width, g_out), tiles.zeros(TILE, width, g_out)
         g, ws, g_w = tiles.zeros(TILE, width, g_out), tiles.zeros(TILE, outs, g_out), tiles.zeros(TILE, outs, g_out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            first_layer(0, (first, count), inputs, plan, numbers.own, zs, 0, h)
-            _layers(count, numbers, outs, zs, h)
+            first_layer(0, (first, count), inputs, plan, parameters.w_d, zs, 0, h)
+            _layers(count, parameters, outs, zs, h)
             if len(f):
-                row_weights(0, (first, count), f, plan.index_f, numbers.mix, ws, 0, h)
+                row_weights(0, (first, count), f, plan.index_f, parameters.w_f, ws, 0, h)
             for row in range(count):
                 at, to, at_w = last + row * width, row * width, row * outs
-                statistics = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
+                statistics = tiles.norms_of_halves(zs, at, units, norms, parameters.epsilon)
                 of = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, SIMD_WIDTH):
-                    value, other = tiles.halves(zs, at, units, u, norms, statistics)
-                    (y, along_value, along_other), g_y = gate(value, other), load(g_out, of + u)
+                    a, b = tiles.halves(zs, at, units, u, norms, statistics)
+                    (y, y_a, y_b), g_y = gate(a, b), load(g_out, of + u)
                     store(g_w, at_w + u, y * g_y)
                     g_y = g_y * load(ws, at_w + u)
-                    store(g, to + u, g_y * along_value)
-                    store(g, to + units + u, g_y * along_other)
+                    store(g, to + u, g_y * y_a)
+                    store(g, to + units + u, g_y * y_b)
                 tiles.halves_backward(zs, at, units, norms, statistics, g, to)
             if len(f):
-                _weights_backward(first, count, g_w, transposed.mix, g_f, h)
-            _layers_backward(count, transposed.layers, numbers.depth, outs, zs, h, g)
+                _weights_backward(first, count, g_w, transposed.w_f, g_f, h)
+            _layers_backward(count, transposed.layers, parameters.depth, outs, zs, h, g)
             for at in range(0, count * width, SIMD_WIDTH):
                 store(g_rows, first * width + at, load(g, at))
-            if len(numbers.own):
-                _to_features(g, transposed.own, g_features, first, count, h)
+            if len(parameters.w_d):
+                _features_backward(g, transposed.w_d, g_features, first, count, h)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights_backward(first, count, g_w, mix_transposed, g_f, scratch):
+def _weights_backward(first, count, g_w, w_f_transposed, g_f, scratch):
     """Gradient with respect to f of each row from that of w: added if each row has its own f, set if rows share f."""
     outs, depth = g_w.shape[1], g_f.shape[1]
-    if len(mix_transposed):
-        padded = len(mix_transposed) // outs
-        tiles.product(g_w, (0, outs), mix_transposed, (0, outs, padded), -1, scratch, (0, padded), count)
+    if len(w_f_transposed):
+        padded = len(w_f_transposed) // outs
+        tiles.product(g_w, (0, outs), w_f_transposed, (0, outs, padded), -1, scratch, (0, padded), count)
         for row in range(count):
             for u in range(depth):
                 g_f[first + row, u] += scratch.flat[row * padded + u]
@@ -378,12 +378,12 @@ def _layers_backward(count, transposed, number, outs, zs, h, g):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_features(g, own_transposed, g_features, first, count, scratch):
+def _features_backward(g, w_d_transposed, g_features, first, count, scratch):
     """Add to the gradient with respect to d.
 
     Products write four rows at a time; `scratch` prevents them from writing beyond the end.
     """
     width, depth = g.shape[1], g_features.shape[1]
-    tiles.product(g, (0, width), own_transposed, (0, width, depth), -1, scratch, (0, depth), count)
+    tiles.product(g, (0, width), w_d_transposed, (0, width, depth), -1, scratch, (0, depth), count)
     for at in range(0, count * depth, SIMD_WIDTH):
         store(g_features, first * depth + at, load(g_features, first * depth + at) + load(scratch, at))

@@ -14,9 +14,10 @@ from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, SymmetryFunctionPlan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
-from gnnpot.models.fast.hdnnp_network import network_of, whole_vectors
-from gnnpot.models.symmetry_batches import Group
+from gnnpot.models.fast.hdnnp_network import network_of
+from gnnpot.models.symmetry_batches import FunctionGroup
 from gnnpot.ops.exchange import Part
+from gnnpot.ops.rows import padded
 from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ class FastHDNNP:
         return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(counts)
 
 
-def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> SymmetryFunctionPlan:
+def plan_of(groups: list[tuple[bool, FunctionGroup]], species: int, dtype: np.dtype) -> SymmetryFunctionPlan:
     """Convert the groups to the layout of the kernels, which lists the existing functions for each centre and class."""
-    most = max((group.columns.shape[1] for _, group in groups), default=0)
-    parts = np.zeros((len(groups), species, most, 6), np.int64)
+    max_parts = max((group.columns.shape[1] for _, group in groups), default=0)
+    parts = np.zeros((len(groups), species, max_parts, 6), np.int64)
     radial: list[tuple[float, float]] = []
     angular: list[tuple[float, float]] = []
     functions: list[tuple[int, int, int]] = []
@@ -77,7 +78,7 @@ def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> 
                 m, a = (np.flatnonzero((columns >= 0).any(axis=axis)) for axis in (1, 0))
                 begin = len(functions), len(radial), len(angular)
                 of_class = [(i, k, columns[m[i], a[k]]) for i in range(len(m)) for k in range(len(a))]
-                functions += [place for place in of_class if place[2] >= 0]
+                functions += [entry for entry in of_class if entry[2] >= 0]
                 radial += [(group.eta[i], group.shift[i]) for i in m]
                 angular += [(group.lambda_[k], group.zeta[k]) for k in a]
                 parts[g, s, p] = begin[0], len(functions), begin[1], len(radial), begin[2], len(angular)
@@ -88,18 +89,18 @@ def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> 
     columns = np.array(functions, dtype=np.int64).reshape(-1, 3)
     pairs, angles = (np.array(factors, dtype).reshape(-1, 2) for factors in (radial, angular))
 
-    def every(name: str, kind: Any) -> np.ndarray:
+    def collect(name: str, kind: Any) -> np.ndarray:
         return np.array([getattr(group, name) for _, group in groups], dtype=kind)
 
     return SymmetryFunctionPlan(
-        cutoff=every("cutoff", dtype),
-        cutoff_kind=every("cutoff_kind", np.int64),
-        inner=every("inner", dtype),
-        distances=np.array([1 if is_radial else 2 + group.narrow for is_radial, group in groups]),
-        chebyshev=every("chebyshev", np.int64),
-        weight=every("weight", dtype),
-        species_class=every("species_class", np.int64),
-        classes=every("species_class", np.int64).max(axis=1) + 1,
+        cutoff=collect("cutoff", dtype),
+        cutoff_kind=collect("cutoff_kind", np.int64),
+        inner=collect("inner", dtype),
+        distances=np.array([1 if is_radial else 2 + group.uses_r_jk for is_radial, group in groups]),
+        chebyshev=collect("chebyshev", np.int64),
+        weight=collect("weight", dtype),
+        species_class=collect("species_class", np.int64),
+        classes=collect("species_class", np.int64).max(axis=1) + 1,
         parts=parts,
         # padded, because kernels read sixteen numbers from any position on
         eta=np.pad(pairs[:, 0], (0, SIMD_WIDTH)),
@@ -110,5 +111,5 @@ def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> 
         angular=columns[:, 1].copy(),
         column=columns[:, 2].copy(),
         rows=rows,
-        radial_width=whole_vectors((of_radial[..., 1] - of_radial[..., 0]).max(initial=0)),
+        radial_width=padded((of_radial[..., 1] - of_radial[..., 0]).max(initial=0)),
     )

@@ -220,8 +220,8 @@ def gradient_block(plan, g, part, slab, at, c):
     t0, v, q1, q2 = contract_block(plan, g, part, slab, at, c)
     ff, a, ia = load(slab, at + SIMD_WIDTH * FF), load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * IA)
     if plan.distances[g] == 1:
-        change = ff * (v - (a * q1 - q2) * 2.0) + load(slab, at + SIMD_WIDTH * DFA) * t0
-        store(slab, at + SIMD_WIDTH * PA, change * ia)
+        slope = ff * (v - (a * q1 - q2) * 2.0) + load(slab, at + SIMD_WIDTH * DFA) * t0
+        store(slab, at + SIMD_WIDTH * PA, slope * ia)
         return
     b, ib = load(slab, at + SIMD_WIDTH * RB), load(slab, at + SIMD_WIDTH * IB)
     f, fj, s_j = ff, broadcast(slab, 1.0), broadcast(slab, 0.0)

@@ -31,7 +31,7 @@ from gnnpot.models.fast.hdnnp_blocks import (
     in_blocks,
     radial_block,
 )
-from gnnpot.models.fast.hdnnp_network import count_outside, energies_and_slopes, nodes_of
+from gnnpot.models.fast.hdnnp_network import count_outside, energies_and_slopes, new_nodes
 from gnnpot.models.fast.hdnnp_radial import add_radial, radial_slope
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
@@ -51,26 +51,26 @@ class AtomScratch(NamedTuple):
     """
 
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within the cutoff of each group, sorted by class
-    found: np.ndarray  #: [width] edges within the cutoff of a group
+    inside: np.ndarray  #: [width] edges within the cutoff of a group
     edges: np.ndarray  #: [G, width] edge of each neighbour
     bounds: np.ndarray  #: [G, classes + 1] first neighbour of each class, and the end of the last
     slab: np.ndarray  #: blocks, see `hdnnp_blocks`
-    one: np.ndarray  #: [blocks * 16] first neighbour of each element
-    two: np.ndarray  #: [blocks * 16] second neighbour of each element
+    index_j: np.ndarray  #: [blocks * 16] first neighbour of each element
+    index_k: np.ndarray  #: [blocks * 16] second neighbour of each element
     parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, elements
-    pull: np.ndarray  #: [G, width, 3] derivative with respect to the vector of each neighbour
+    near_gradient: np.ndarray  #: [G, width, 3] gradient with respect to the vector of each neighbour
     gaussians: np.ndarray  #: [G * width * radial_width] see `hdnnp_radial`
     buffer: np.ndarray  #: one number for each function of a part, or two numbers for each of sixteen pairs
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges, energies, gradient, outside):
+def energies_and_gradient(plan, net, starts, species, neighbors, vectors, ranges, energies, gradient, outside):
     """Compute energies, and the derivative of their sum with respect to the edge vectors.
 
     Args:
         plan: `SymmetryFunctionPlan`.
         net: `Network`.
-        first: [N + 1] first edge of each atom.
+        starts: [N + 1] first edge of each atom.
         species: [N].
         neighbors: [E] atoms.
         vectors: [3 E] edge vectors, flat.
@@ -80,35 +80,37 @@ def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges,
         outside: [N], set to the result of `count_outside`.
     """
     for t in prange(len(ranges) - 1):
-        _range(plan, net, first, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside)
+        _process_atoms(
+            plan, net, starts, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside
+        )
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, gradient, outside):
+def _process_atoms(plan, net, starts, species, neighbors, vectors, lo, hi, energies, gradient, outside):
     degree = 1
     for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
+        degree = max(degree, starts[atom + 1] - starts[atom])
     scratch = _scratch(plan, degree)
     together = len(scratch.near)
     rows, counts = np.empty((together, net.sizes[0])), np.empty(together, np.int64)
-    nodes, coefficients = nodes_of(net, plan.eta), np.empty(net.sizes[0], plan.eta.dtype)
+    nodes, coefficients = new_nodes(net, plan.eta), np.empty(net.sizes[0], plan.eta.dtype)
     for begin in range(lo, hi, together):
         end = min(begin + together, hi)
         for atom in range(begin, end):
-            of_atom, row = _of_atom(scratch, atom - begin), rows[atom - begin]
+            atom_scratch, row = _atom_scratch(scratch, atom - begin), rows[atom - begin]
             for g in range(len(plan.cutoff)):
-                _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], of_atom)
+                _load_neighbors(plan, g, vectors, species, neighbors, starts[atom], starts[atom + 1], atom_scratch)
             row[:] = 0.0
-            counts[atom - begin] = _functions(plan, species[atom], of_atom, row)
+            counts[atom - begin] = _symmetry_functions(plan, species[atom], atom_scratch, row)
             outside[atom] = count_outside(net, species[atom], row)
         energies_and_slopes(net, species[begin:end], rows, nodes, energies[begin:end])
         for atom in range(begin, end):
-            of_atom, row = _of_atom(scratch, atom - begin), rows[atom - begin]
-            _gradients(plan, species[atom], of_atom, counts[atom - begin], row, coefficients)
+            atom_scratch, row = _atom_scratch(scratch, atom - begin), rows[atom - begin]
+            _gradients(plan, species[atom], atom_scratch, counts[atom - begin], row, coefficients)
             for g in range(len(plan.cutoff)):
-                for i in range(of_atom.bounds[g, plan.classes[g]]):
+                for i in range(atom_scratch.bounds[g, plan.classes[g]]):
                     for k in range(3):
-                        gradient[of_atom.edges[g, i], k] += of_atom.pull[g, i, k]
+                        gradient[atom_scratch.edges[g, i], k] += atom_scratch.near_gradient[g, i, k]
 
 
 @njit(forceinline=True)
@@ -140,32 +142,32 @@ def _scratch(plan, degree):
 
 
 @njit(forceinline=True)
-def _of_atom(s, k):
+def _atom_scratch(s, k):
     """`AtomScratch` of the k-th of the atoms that are processed together."""
     return AtomScratch(
-        s.near[k], s.found[k], s.edges[k], s.bounds[k], s.slab[k], s.one[k], s.two[k], s.parts[k], s.pull[k],
-        s.gaussians[k], s.buffer[k],
+        s.near[k], s.inside[k], s.edges[k], s.bounds[k], s.slab[k], s.index_j[k], s.index_k[k], s.parts[k],
+        s.near_gradient[k], s.gaussians[k], s.buffer[k],
     )  # fmt: skip
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _load(plan, g, vectors, species, neighbors, start, end, scratch):
+def _load_neighbors(plan, g, vectors, species, neighbors, start, end, scratch):
     """Load the neighbours within the cutoff of group g, sorted by class."""
-    near, width, bounds, edges = scratch.near, len(scratch.found), scratch.bounds[g], scratch.edges[g]
+    near, width, bounds, edges = scratch.near, len(scratch.inside), scratch.bounds[g], scratch.edges[g]
     at, square, classes = g * 8 * width, plan.cutoff[g] ** 2, plan.classes[g]
-    found, count = scratch.found, 0
+    inside, count = scratch.inside, 0
     for e in range(start, end):
         x, y, z = get(vectors, 3 * e), get(vectors, 3 * e + 1), get(vectors, 3 * e + 2)
         # no branch, which would often be mispredicted: always write, and overwrite edges beyond the cutoff
-        put(found, count, e)
+        put(inside, count, e)
         count += int(x * x + y * y + z * z < square)
     bounds[:] = 0
     for i in range(count):
-        bounds[plan.species_class[g, species[neighbors[found[i]]]] + 1] += 1
+        bounds[plan.species_class[g, species[neighbors[inside[i]]]] + 1] += 1
     for k in range(1, classes + 1):
         bounds[k] += bounds[k - 1]
     for n in range(count):
-        e = found[n]
+        e = inside[n]
         s = species[neighbors[e]]
         k = plan.species_class[g, s]
         i = bounds[k]
@@ -193,7 +195,7 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _functions(plan, s, scratch, row):
+def _symmetry_functions(plan, s, scratch, row):
     """Set the blocks of all parts of an atom of species s, add its symmetry functions to `row`, and count the parts."""
     stride, parts, block = SIMD_WIDTH * plan.rows[4], 0, 0
     for g in range(len(plan.cutoff)):
@@ -210,9 +212,9 @@ def _functions(plan, s, scratch, row):
                 if part[0] == part[1]:
                     continue
                 if plan.distances[g] == 1:
-                    n = _pairs(g, c1, scratch, block, stride)
+                    n = _fill_pairs(g, c1, scratch, block, stride)
                 else:
-                    n = _triplets(plan, g, c1, c2, scratch, block, stride)
+                    n = _fill_triplets(plan, g, c1, c2, scratch, block, stride)
                 if n == 0:
                     continue
                 end = block + (n + SIMD_WIDTH - 1) // SIMD_WIDTH
@@ -232,7 +234,7 @@ def _functions(plan, s, scratch, row):
 @njit(forceinline=True)
 def _radial_rows(plan, g, scratch):
     """Neighbours and Gaussians of a radial group g, and the positions of the rows of r, f and f'."""
-    width = len(scratch.found)
+    width = len(scratch.inside)
     near, gaussians = scratch.near[g * 8 * width :], scratch.gaussians[g * width * plan.radial_width :]
     return near, gaussians, (_R * width, _F * width, _DF * width)
 
@@ -240,32 +242,32 @@ def _radial_rows(plan, g, scratch):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _radial_functions(plan, g, s, scratch, row):
     """Add the functions of a radial group g to `row`, for an atom of species s."""
-    near, gaussians, places = _radial_rows(plan, g, scratch)
+    near, gaussians, rows = _radial_rows(plan, g, scratch)
     for c in range(plan.classes[g]):
         lo, hi = scratch.bounds[g, c], scratch.bounds[g, c + 1]
-        add_radial(plan, plan.parts[g, s, c], near, places, lo, hi, gaussians, scratch.buffer, row)
+        add_radial(plan, plan.parts[g, s, c], near, rows, lo, hi, gaussians, scratch.buffer, row)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _radial_gradients(plan, g, s, scratch, row):
     """Set the gradients with respect to the vectors of the neighbours in a radial group g; `row` is dE/dG."""
-    near, gaussians, places = _radial_rows(plan, g, scratch)
-    width, coefficients = len(scratch.found), scratch.buffer
+    near, gaussians, rows = _radial_rows(plan, g, scratch)
+    width, coefficients = len(scratch.inside), scratch.buffer
     for c in range(plan.classes[g]):
         part = plan.parts[g, s, c]
         coefficients[:] = 0.0
         for f in range(part[0], part[1]):
             coefficients[f - part[0]] = row[plan.column[f]]
         for j in range(scratch.bounds[g, c], scratch.bounds[g, c + 1]):
-            slope = radial_slope(plan, part, near, places, j, gaussians, coefficients) * near[_INVERSE * width + j]
+            slope = radial_slope(plan, part, near, rows, j, gaussians, coefficients) * near[_INVERSE * width + j]
             for axis in range(3):
-                scratch.pull[g, j, axis] = slope * near[axis * width + j]
+                scratch.near_gradient[g, j, axis] = slope * near[axis * width + j]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _pairs(g, c, scratch, block, stride):
+def _fill_pairs(g, c, scratch, block, stride):
     """Set the elements of a radial group of Chebyshev polynomials: the neighbours of a class; return their number."""
-    near, slab, width = scratch.near, scratch.slab, len(scratch.found)
+    near, slab, width = scratch.near, scratch.slab, len(scratch.inside)
     begin, end = scratch.bounds[g, c], scratch.bounds[g, c + 1]
     source = g * 8 * width + begin
     for n in range((end - begin + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
@@ -277,18 +279,18 @@ def _pairs(g, c, scratch, block, stride):
         slab[at + SIMD_WIDTH * DFA] = inside * near[k + _DF * width]
         slab[at + SIMD_WIDTH * IA] = near[k + _INVERSE * width]
         slab[at + SIMD_WIDTH * C] = 0.0
-        scratch.one[block * SIMD_WIDTH + n] = begin + n
+        scratch.index_j[block * SIMD_WIDTH + n] = begin + n
     return end - begin
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _triplets(plan, g, c1, c2, scratch, block, stride):
+def _fill_triplets(plan, g, c1, c2, scratch, block, stride):
     """Set the elements of an angular group, pairs of neighbours of classes c1 and c2, and return their number.
 
     For functions of R_jk, only pairs with R_jk within the cutoff are included.
     """
-    near, slab, width, dots = scratch.near, scratch.slab, len(scratch.found), scratch.buffer
-    one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
+    near, slab, width, dots = scratch.near, scratch.slab, len(scratch.inside), scratch.buffer
+    index_j, index_k, first = scratch.index_j, scratch.index_k, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
     square = plan.cutoff[g] ** 2 if plan.distances[g] == 3 else np.inf
     n = 0
@@ -304,12 +306,12 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
             jk2 = dx * dx + dy * dy + dz * dz
             store(dots, 0, x_k * x + y_k * y + z_k * z)
             store(dots, SIMD_WIDTH, jk2)
-            kept = less_mask(jk2, broadcast(near, square))
+            mask = less_mask(jk2, broadcast(near, square))
             if end - begin < SIMD_WIDTH:
-                kept &= (1 << (end - begin)) - 1
-            while kept:
-                bit = lowest_bit(kept)
-                kept &= kept - 1
+                mask &= (1 << (end - begin)) - 1
+            while mask:
+                bit = lowest_bit(mask)
+                mask &= mask - 1
                 k, at_k = begin + bit, base + begin + bit
                 at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
                 f_k = get(near, at_k + _F * width)
@@ -322,8 +324,8 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
                 put(slab, at + SIMD_WIDTH * DFB, f * get(near, at_k + _DF * width))
                 put(slab, at + SIMD_WIDTH * IA, inverse)
                 put(slab, at + SIMD_WIDTH * IB, get(near, at_k + _INVERSE * width))
-                put(one, first + n, j)
-                put(two, first + n, k)
+                put(index_j, first + n, j)
+                put(index_k, first + n, k)
                 n += 1
     for i in range(n, (n + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
         at = (block + i // SIMD_WIDTH) * stride + i % SIMD_WIDTH
@@ -337,47 +339,49 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
     """Compute the derivatives with respect to the vectors of the neighbours; `row` is dE/dG of the atom."""
-    stride, slab, one, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, len(scratch.found)
+    stride, slab, index_j, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.index_j, len(scratch.inside)
     for g in range(len(plan.cutoff)):
         if in_blocks(plan, g):
-            scratch.pull[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
+            scratch.near_gradient[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
         else:
             _radial_gradients(plan, g, s, scratch, row)
     for k in range(parts):
         entry = scratch.parts[k]
         g, begin, end = entry[0], entry[2], entry[3]
-        part, pull, near = plan.parts[g, s, entry[1]], scratch.pull[g], scratch.near[g * 8 * width :]
+        part, near_gradient, near = plan.parts[g, s, entry[1]], scratch.near_gradient[g], scratch.near[g * 8 * width :]
         for f in range(part[0], part[1]):
             coefficients[f - part[0]] = row[plan.column[f]]
         for at in range(begin * stride, end * stride, stride):
             gradient_block(plan, g, part, slab, at, coefficients)
         if plan.distances[g] == 1:
             for n in range(entry[4]):
-                i = one[begin * SIMD_WIDTH + n]
+                i = index_j[begin * SIMD_WIDTH + n]
                 pa = slab[(begin + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH + SIMD_WIDTH * PA]
                 for axis in range(3):
-                    pull[i, axis] += pa * near[axis * width + i]
+                    near_gradient[i, axis] += pa * near[axis * width + i]
         else:
-            _pull_triplets(scratch, entry, near, pull, stride)
+            _add_triplet_gradients(scratch, entry, near, near_gradient, stride)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _pull_triplets(scratch, entry, near, pull, stride):
+def _add_triplet_gradients(scratch, entry, near, near_gradient, stride):
     """Add the contributions of the blocks of a part (rows PA, PB and Q) to the gradients of the neighbours."""
-    slab, one, two, width, first = scratch.slab, scratch.one, scratch.two, len(scratch.found), entry[2] * SIMD_WIDTH
+    slab, index_j, index_k, width, first = (
+        scratch.slab, scratch.index_j, scratch.index_k, len(scratch.inside), entry[2] * SIMD_WIDTH,
+    )  # fmt: skip
     n, count = 0, entry[4]
     while n < count:
         # triplets with the same first neighbour are contiguous
-        i = one[first + n]
+        i = index_j[first + n]
         x, y, z = near[i], near[width + i], near[2 * width + i]
-        px, py, pz = pull[i, 0], pull[i, 1], pull[i, 2]
-        while n < count and get(one, first + n) == i:
-            at, j = (entry[2] + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH, get(two, first + n)
+        px, py, pz = near_gradient[i, 0], near_gradient[i, 1], near_gradient[i, 2]
+        while n < count and get(index_j, first + n) == i:
+            at, j = (entry[2] + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH, get(index_k, first + n)
             pa, pb, q = get(slab, at + SIMD_WIDTH * PA), get(slab, at + SIMD_WIDTH * PB), get(slab, at + SIMD_WIDTH * Q)
             x_j, y_j, z_j = get(near, j), get(near, width + j), get(near, 2 * width + j)
             px, py, pz = px + pa * x + q * x_j, py + pa * y + q * y_j, pz + pa * z + q * z_j
-            pull[j, 0] += pb * x_j + q * x
-            pull[j, 1] += pb * y_j + q * y
-            pull[j, 2] += pb * z_j + q * z
+            near_gradient[j, 0] += pb * x_j + q * x
+            near_gradient[j, 1] += pb * y_j + q * y
+            near_gradient[j, 2] += pb * z_j + q * z
             n += 1
-        pull[i, 0], pull[i, 1], pull[i, 2] = px, py, pz
+        near_gradient[i, 0], near_gradient[i, 1], near_gradient[i, 2] = px, py, pz

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
+from gnnpot.ops.rows import padded
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast_at, fma, load, store
 
@@ -53,10 +54,10 @@ def network_of(
         dtype: Precision of weights and biases; `inputs` are kept in float64.
     """
     species = len(weights[0])
-    sizes = [whole_vectors(weights[0].shape[1]), *(whole_vectors(w.shape[2]) for w in weights)]
-    padded = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
+    sizes = [padded(weights[0].shape[1]), *(padded(w.shape[2]) for w in weights)]
+    matrices = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
     flat = [np.concatenate([w.reshape(species, -1) for w in rows], axis=1) for rows in (
-        padded, [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in padded],
+        matrices, [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in matrices],
     )]  # fmt: skip
     rows = [_padded(b, 1, after)[:, 0] for b, after in zip(biases, sizes[1:], strict=True)]
     factor, constant, low, high = (_padded(x[:, None], 1, sizes[0])[:, 0] for x in inputs)
@@ -71,11 +72,6 @@ def network_of(
         transposed=flat[1].astype(dtype),
         biases=np.concatenate(rows, axis=1).astype(dtype),
     )
-
-
-def whole_vectors(count: int) -> int:
-    """The smallest multiple of the SIMD width that is not less than `count`."""
-    return -(-count // SIMD_WIDTH) * SIMD_WIDTH
 
 
 def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
@@ -96,13 +92,13 @@ def count_outside(net, s, g):
 class Nodes(NamedTuple):
     """Temporary arrays of a thread for the networks of `ATOMS_TOGETHER` atoms of one species."""
 
-    which: np.ndarray  #: [ATOMS_TOGETHER] indices of the atoms
+    atoms: np.ndarray  #: [ATOMS_TOGETHER] indices of the atoms
     values: np.ndarray  #: [ATOMS_TOGETHER * nodes] nodes of all layers
     slopes: np.ndarray  #: [ATOMS_TOGETHER * nodes] f' at the nodes, then dE/dnode
 
 
 @njit(forceinline=True)
-def nodes_of(net, like):
+def new_nodes(net, like):
     """Allocate `Nodes` for a network, in the dtype of `like`."""
     size = ATOMS_TOGETHER * net.sizes.sum()
     return Nodes(np.zeros(ATOMS_TOGETHER, np.int64), np.zeros(size, like.dtype), np.zeros(size, like.dtype))
@@ -115,52 +111,52 @@ def energies_and_slopes(net, species, rows, nodes, energies):
         count = 0
         for atom in range(len(species)):
             if species[atom] == s:
-                nodes.which[count] = atom
+                nodes.atoms[count] = atom
                 count += 1
                 if count == ATOMS_TOGETHER:
-                    _of_species(net, s, count, rows, nodes, energies)
+                    _evaluate(net, s, count, rows, nodes, energies)
                     count = 0
         if count:
-            _of_species(net, s, count, rows, nodes, energies)
+            _evaluate(net, s, count, rows, nodes, energies)
 
 
 @njit(error_model="numpy", fastmath=FAST)
-def _of_species(net, s, count, rows, nodes, energies):
-    """`energies_and_slopes` for the first `count` atoms of `nodes.which`, of species s; others are ignored."""
+def _evaluate(net, s, count, rows, nodes, energies):
+    """`energies_and_slopes` for the first `count` atoms of `nodes.atoms`, of species s; others are ignored."""
     first, all_nodes, values, slopes = net.sizes[0], net.sizes.sum(), nodes.values, nodes.slopes
     for atom in range(count):
         for d in range(first):
-            values[atom * all_nodes + d] = net.factor[s, d] * rows[nodes.which[atom], d] + net.constant[s, d]
-    before, weight, bias = 0, 0, 0
+            values[atom * all_nodes + d] = net.factor[s, d] * rows[nodes.atoms[atom], d] + net.constant[s, d]
+    offset, weight, bias = 0, 0, 0
     for layer in range(len(net.activations)):
         n, m = net.sizes[layer], net.sizes[layer + 1]
-        _multiply((net.weights[s], weight), (values, before, n), (values, before + n, m), all_nodes)
+        _multiply((net.weights[s], weight), (values, offset, n), (values, offset + n, m), all_nodes)
         for atom in range(count):
-            at = atom * all_nodes + before + n
+            at = atom * all_nodes + offset + n
             for i in range(0, m, SIMD_WIDTH):
                 store(values, at + i, load(values, at + i) + load(net.biases[s], bias + i))
             _activate(net.activations[layer], values, slopes, at, m)
-        before += n
+        offset += n
         weight += n * m
         bias += m
     for atom in range(count):
-        at = atom * all_nodes + before
-        energies[nodes.which[atom]] = values[at]
+        at = atom * all_nodes + offset
+        energies[nodes.atoms[atom]] = values[at]
         # only needed for the padding of the output: in other layers, zero weights make the derivatives zero
         slopes[at + 1 : at + net.sizes[-1]] = 0.0
     for layer in range(len(net.activations) - 1, -1, -1):
         n, m = net.sizes[layer], net.sizes[layer + 1]
         weight -= n * m
         # nodes of the layer before are no longer needed; overwrite them with the derivatives
-        _multiply((net.transposed[s], weight), (slopes, before, m), (values, before - n, n), all_nodes)
-        before -= n
+        _multiply((net.transposed[s], weight), (slopes, offset, m), (values, offset - n, n), all_nodes)
+        offset -= n
         if layer:
             for atom in range(count):
-                for i in range(atom * all_nodes + before, atom * all_nodes + before + n, SIMD_WIDTH):
+                for i in range(atom * all_nodes + offset, atom * all_nodes + offset + n, SIMD_WIDTH):
                     store(slopes, i, load(slopes, i) * load(values, i))
     for atom in range(count):
         for d in range(first):
-            rows[nodes.which[atom], d] = net.factor[s, d] * values[atom * all_nodes + d]
+            rows[nodes.atoms[atom], d] = net.factor[s, d] * values[atom * all_nodes + d]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)

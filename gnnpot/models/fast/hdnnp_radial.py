@@ -14,32 +14,32 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, lo
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def add_radial(plan, part, near, places, lo, hi, gaussians, sums, row):
+def add_radial(plan, part, near, rows, lo, hi, gaussians, sums, row):
     """Add G_m of the functions of `part`, summed over the neighbours lo <= j < hi of one class, to `row`.
 
-    `near[places[0] + j]` is r_j and `near[places[1] + j]` is f_j. exp(-η_m (r_j - s_m)²) is stored in
+    `near[rows[0] + j]` is r_j and `near[rows[1] + j]` is f_j. exp(-η_m (r_j - s_m)²) is stored in
     `gaussians[plan.radial_width * j + m]`; `sums` is a temporary array.
     """
     count = part[1] - part[0]
     for m in range(0, count, SIMD_WIDTH):
         eta, shift, s = load(plan.eta, part[2] + m), load(plan.shift, part[2] + m), broadcast(near, 0.0)
         for j in range(lo, hi):
-            x = broadcast_at(near, places[0] + j) - shift
+            x = broadcast_at(near, rows[0] + j) - shift
             gaussian = decay(0.0 - x * x * eta)
             store(gaussians, plan.radial_width * j + m, gaussian)
-            s = fma(gaussian, broadcast_at(near, places[1] + j), s)
+            s = fma(gaussian, broadcast_at(near, rows[1] + j), s)
         store(sums, m, s)
     for m in range(count):
         row[plan.column[part[0] + m]] += sums[m]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def radial_slope(plan, part, near, places, j, gaussians, coefficients):
+def radial_slope(plan, part, near, rows, j, gaussians, coefficients):
     """Return dE/dr_j for `coefficients`, dE/dG_m of the functions of `part`, padded with zeros.
 
-    `places` has the positions of r, f and f' in `near`.
+    `rows` has the positions of r, f and f' in `near`.
     """
-    r, f, df = broadcast_at(near, places[0] + j), broadcast_at(near, places[1] + j), broadcast_at(near, places[2] + j)
+    r, f, df = broadcast_at(near, rows[0] + j), broadcast_at(near, rows[1] + j), broadcast_at(near, rows[2] + j)
     s = broadcast(near, 0.0)
     for m in range(0, part[1] - part[0], SIMD_WIDTH):
         eta, shift = load(plan.eta, part[2] + m), load(plan.shift, part[2] + m)

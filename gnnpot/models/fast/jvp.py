@@ -23,9 +23,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product if bias is None else torch.stack([product[0] + bias, product[1]])
 
 
-def layer(x: Tensor, of: nn.Linear) -> Tensor:
+def layer(x: Tensor, module: nn.Linear) -> Tensor:
     """`linear` with the parameters of a layer."""
-    return linear(x, of.weight, of.bias)
+    return linear(x, module.weight, module.bias)
 
 
 def sigmoid(x: Tensor) -> Tensor:

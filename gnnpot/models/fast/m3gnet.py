@@ -60,21 +60,21 @@ class FastM3GNet:
         if not len(vectors):
             return AtomicOutput(self._readout(nodes)[0]), torch.zeros_like(vectors)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        radial, radial_slope = self._tables.edges.with_slope(distances)
+        radial, radial_pullback = self._tables.edges.with_pullback(distances)
         close = FastCloseEdges.of(model, self._tables.three_body, graph, distances)
-        before = torch.addmm(embedding.bias, radial, embedding.weight.T)
-        edges = nn.functional.silu(before)
+        preactivation = torch.addmm(embedding.bias, radial, embedding.weight.T)
+        edges = nn.functional.silu(preactivation)
         steps = _Steps(radial, close, graph.edge_index, len(nodes))
         pullbacks = []
         for block in self._blocks:
             nodes, edges, pullback = block(nodes, edges, steps)
             pullbacks.append(pullback)
         energies, g_nodes = self._readout(nodes)
-        g = _Gradients(g_nodes, torch.zeros_like(edges), torch.zeros_like(radial), close.no_gradients())
+        g = _Gradients(g_nodes, torch.zeros_like(edges), torch.zeros_like(radial), close.zero_gradients())
         for pullback in reversed(pullbacks):
             pullback(g)
-        g.radial.addmm_(torch.ops.aten.silu_backward(g.edges, before), embedding.weight)
-        gradient = close.pullback(g.close).addcmul_(vectors, (radial_slope(g.radial) / distances)[:, None])
+        g.radial.addmm_(torch.ops.aten.silu_backward(g.edges, preactivation), embedding.weight)
+        gradient = close.pullback(g.close).addcmul_(vectors, (radial_pullback(g.radial) / distances)[:, None])
         return AtomicOutput(energies), gradient
 
 
@@ -95,7 +95,7 @@ class _Gradients:
     nodes: Tensor  #: [N, u]
     edges: Tensor  #: [E, u]
     radial: Tensor  #: [E, radial]
-    close: tuple[np.ndarray, np.ndarray, np.ndarray]  #: see `FastCloseEdges.no_gradients`
+    close: tuple[np.ndarray, np.ndarray, np.ndarray]  #: see `FastCloseEdges.zero_gradients`
 
 
 #: pullback of a block: replaces the gradients with respect to its output features by those with respect to its input
@@ -108,11 +108,11 @@ class _Block:
     def __init__(self, three_body: "ThreeBody", convolution: "GraphConvolution", scratch: Scratch) -> None:
         self.three_body = FastThreeBody(three_body)
         edge, node = convolution.edge_update, convolution.node_update
-        firsts = [mlp.first_weights() for mlp in (edge, node)]
-        self.edge_update = Gate(edge, scratch, firsts[0][2], convolution.edge_weight.weight)
-        self.node_update = Gate(node, scratch, firsts[1][2], convolution.node_weight.weight)
+        first_weights = [mlp.first_weights() for mlp in (edge, node)]
+        self.edge_update = Gate(edge, scratch, first_weights[0][2], convolution.edge_weight.weight)
+        self.node_update = Gate(node, scratch, first_weights[1][2], convolution.node_weight.weight)
         #: [4, 2u, u] first weights of both updates for centre and neighbour: one product, as all act on the same atoms
-        self.weight = torch.stack([w for first in firsts for w in first[:2]])
+        self.weight = torch.stack([w for weights in first_weights for w in weights[:2]])
         biases = [mlp.first_linear.bias for mlp in (edge, node)]
         self.bias = torch.stack([b for bias in biases for b in (bias, torch.zeros_like(bias))])[:, None]
 
@@ -123,9 +123,9 @@ class _Block:
         change, pullback_nodes = self.node_update(steps.by_node, edges, steps.radial, *sources[2:])
 
         def pullback(g: _Gradients) -> None:
-            to_node_update = pullback_nodes(g.nodes, g.edges, g.radial)
-            to_edge_update = pullback_edges(g.edges, g.edges, g.radial)
-            g_nodes = torch.addbmm(g.nodes, torch.stack(to_edge_update + to_node_update), self.weight)
+            g_node_sources = pullback_nodes(g.nodes, g.edges, g.radial)
+            g_edge_sources = pullback_edges(g.edges, g.edges, g.radial)
+            g_nodes = torch.addbmm(g.nodes, torch.stack(g_edge_sources + g_node_sources), self.weight)
             g.nodes = g_nodes.add_(pullback_three_body(g.edges, g.close))
 
         return nodes + change, edges, pullback

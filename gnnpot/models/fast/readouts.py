@@ -25,16 +25,16 @@ class GatedReadout:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(x) [M] and the gradient of Σ φ(x) with respect to x."""
-        before: list[Tensor] = []
+        inputs: list[Tensor] = []
         x = x.expand(2, -1, -1)
         for weight, bias in self._layers:
-            before.append(x)
-            x = torch.baddbmm(bias, nn.functional.silu(x) if len(before) > 1 else x, weight.mT)
+            inputs.append(x)
+            x = torch.baddbmm(bias, nn.functional.silu(x) if len(inputs) > 1 else x, weight.mT)
         value, gate = x
         g_value = torch.sigmoid(gate)
         out = value * g_value
         gradient = torch.stack([g_value, out * (1 - g_value)])
-        for (weight, _), x in zip(reversed(self._layers[1:]), reversed(before[1:]), strict=True):
+        for (weight, _), x in zip(reversed(self._layers[1:]), reversed(inputs[1:]), strict=True):
             gradient = _silu_backward(torch.bmm(gradient, weight), x)
         return out.squeeze(-1), torch.bmm(gradient, self._layers[0][0]).sum(0)
 
@@ -59,5 +59,5 @@ def sequence(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
 def _norm_backward(gradient: Tensor, x: Tensor, norm: nn.LayerNorm) -> Tensor:
     shape, weight, bias = norm.normalized_shape, norm.weight, norm.bias
     _, mean, scale = torch.native_layer_norm(x, shape, weight, bias, norm.eps)
-    wanted = [True, False, False]
-    return torch.ops.aten.native_layer_norm_backward(gradient, x, shape, mean, scale, weight, bias, wanted)[0]
+    output_mask = [True, False, False]
+    return torch.ops.aten.native_layer_norm_backward(gradient, x, shape, mean, scale, weight, bias, output_mask)[0]

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
-from gnnpot.models.fast.gated import both_ways
+from gnnpot.models.fast.gated import flat_with_transpose
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.tiles import TILE
@@ -66,8 +66,8 @@ class FastThreeBody:
 
     def __init__(self, step: "ThreeBody") -> None:
         self.atom, bond = step.atom, step.bond.first_linear.weight
-        weight, weight_transposed = (w.numpy() for w in both_ways(bond.detach(), bond))
-        y, s = _broadcast(step.max_l, step.max_n, weight.dtype)
+        weight, weight_transposed = (w.numpy() for w in flat_with_transpose(bond.detach(), bond))
+        y, s = _degree_factors(step.max_l, step.max_n, weight.dtype)
         self._arrays = StepArrays(y, s, weight, weight_transposed)
 
     def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Pullback]:
@@ -80,15 +80,17 @@ class FastThreeBody:
         _forward(atoms.numpy(), close_arrays, self._arrays, out.numpy())
 
         def pullback(g_edges: Tensor, g_close: tuple[np.ndarray, ...]) -> Tensor:
-            g_ends = np.empty_like(close.radial)
-            _backward(atoms.numpy(), close_arrays, self._arrays, g_edges.numpy(), close.most, g_ends, *g_close)
-            g_atoms = close.neighbor.sum(torch.from_numpy(g_ends))
+            g_neighbor = np.empty_like(close.radial)
+            _backward(
+                atoms.numpy(), close_arrays, self._arrays, g_edges.numpy(), close.max_degree, g_neighbor, *g_close
+            )
+            g_atoms = close.neighbor.sum(torch.from_numpy(g_neighbor))
             return torch.ops.aten.sigmoid_backward(g_atoms, atoms) @ self.atom.weight
 
         return out, pullback
 
 
-def _broadcast(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def _degree_factors(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """y [L n] and s [L², L n], padded."""
     y = np.repeat([math.sqrt((2 * l + 1) / (4 * math.pi)) for l in range(max_l)], max_n)
     l_of_rows = np.repeat(range(max_l), [2 * l + 1 for l in range(max_l)])
@@ -118,31 +120,33 @@ def _forward(atoms, close, step, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(atoms, close, step, g_edges, most, g_ends, g_radial, g_envelope, g_harmonics):
-    """Equation (3): set `g_ends`, the gradients with respect to a_ln at the neighbour of each close edge.
+def _backward(atoms, close, step, g_edges, max_degree, g_neighbor, g_radial, g_envelope, g_harmonics):
+    """Equation (3): set `g_neighbor`, the gradients with respect to a_ln at the neighbour of each close edge.
 
-    Adds to the gradients for radial functions, envelope and harmonics. `most` is the largest number of close edges of
-    an atom.
+    Adds to the gradients for radial functions, envelope and harmonics. `max_degree` is the largest number of
+    close edges of an atom.
     """
     radial, envelope, harmonics, neighbor, starts, edges, parts = close
     y, s, _, weight_transposed = step
     units, columns = g_edges.shape[1], len(y)
     for part in prange(len(parts) - 1):
         w, x, moments = tiles.zeros(TILE, columns, y), tiles.zeros(TILE, columns, y), tiles.zeros(len(s), columns, y)
-        z, t, slopes = tiles.zeros(TILE, 2 * units, y), tiles.zeros(most + TILE, columns, y), np.zeros_like(moments)
+        z, t, g_moments = (
+            tiles.zeros(TILE, 2 * units, y), tiles.zeros(max_degree + TILE, columns, y), np.zeros_like(moments),
+        )  # fmt: skip
         for i in range(parts[part], parts[part + 1]):
             begin, end = starts[i], starts[i + 1]
             _moments(begin, end, atoms, close, s, w, moments)
-            slopes[:] = 0
+            g_moments[:] = 0
             for first in range(begin, end, TILE):
                 count, at_t = min(TILE, end - first), (first - begin) * columns
                 _tile((first, count), atoms, close, moments, step, w, x, z)
                 for row in range(count):
                     f, of, at = envelope[first + row], edges[first + row] * units, 2 * row * units
                     for u in range(0, units, SIMD_WIDTH):
-                        _, along_v, along_g = gate(load(z, at + u) * f, load(z, at + units + u) * f)
-                        store(z, at + u, load(g_edges, of + u) * along_v)
-                        store(z, at + units + u, load(g_edges, of + u) * along_g)
+                        _, y_v, y_g = gate(load(z, at + u) * f, load(z, at + units + u) * f)
+                        store(z, at + u, load(g_edges, of + u) * y_v)
+                        store(z, at + units + u, load(g_edges, of + u) * y_g)
                 matrix = (0, 2 * units, columns)
                 tiles.product(z, (0, 2 * units), weight_transposed, matrix, -1, t, (at_t, columns), count)
                 for row in range(count):
@@ -150,17 +154,17 @@ def _backward(atoms, close, step, g_edges, most, g_ends, g_radial, g_envelope, g
                     g_envelope[first + row] += _dot(t, at, x, row * columns, columns)
                     for n in range(0, columns, SIMD_WIDTH):
                         store(t, at + n, load(t, at + n) * f)
-                    _add_outer(harmonics, first + row, t, at, slopes)
-            _multiply(slopes, s)
+                    _add_outer(harmonics, first + row, t, at, g_moments)
+            _multiply(g_moments, s)
             for k in range(begin, end):
                 at = (k - begin) * columns
                 _weights(atoms, close, k, w, 0)
                 for lm in range(len(s)):
-                    along = _dot(t, at, moments, lm * columns, columns) + _dot(w, 0, slopes, lm * columns, columns)
-                    g_harmonics[k, lm] += along
-                _project(harmonics, k, slopes, y, t, at, x, 0)
+                    g_lm = _dot(t, at, moments, lm * columns, columns) + _dot(w, 0, g_moments, lm * columns, columns)
+                    g_harmonics[k, lm] += g_lm
+                _project(harmonics, k, g_moments, y, t, at, x, 0)
                 for n in range(radial.shape[1]):
-                    g_ends[k, n] = x[0, n] * radial[k, n]
+                    g_neighbor[k, n] = x[0, n] * radial[k, n]
                     g_radial[k, n] += x[0, n] * atoms[neighbor[k], n]
 
 

@@ -57,9 +57,9 @@ class ThreeBodyJVP(torch.autograd.Function):
         _gate_backward(gradient.numpy(), ctx.close.edges, gates.numpy())
         flat = gates.flatten(0, 1)
         g_bond, g_mixed = flat.T @ ctx.mixed.flatten(0, 1), flat @ ctx.bond
-        g_ends = torch.empty_like(ctx.mixed)
-        _mix_backward(*ctx.arrays, g_mixed.view_as(ctx.mixed).numpy(), g_ends.numpy())
-        g_atoms = torch.stack([ctx.close.neighbor.sum(g) for g in g_ends])
+        g_neighbor = torch.empty_like(ctx.mixed)
+        _mix_backward(*ctx.arrays, g_mixed.view_as(ctx.mixed).numpy(), g_neighbor.numpy())
+        g_atoms = torch.stack([ctx.close.neighbor.sum(g) for g in g_neighbor])
         return g_atoms, gradient, g_bond, None
 
 
@@ -105,8 +105,8 @@ def _weights(atoms, radial, neighbor, k, at, w):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient, g_ends):
-    """Equation (2): set `g_ends`, the gradients with respect to a and ȧ at the neighbour of each close edge."""
+def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient, g_neighbor):
+    """Equation (2): set `g_neighbor`, the gradients with respect to a and ȧ at the neighbour of each close edge."""
     lms = harmonics.shape[2]
     count = radial.shape[2] // round(math.sqrt(lms))
     for i in prange(len(starts) - 1):
@@ -131,8 +131,8 @@ def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient
                 for lm in range(l * l, (l + 1) * (l + 1)):
                     value += harmonics[0, k, lm] * d[0, lm, n] + harmonics[1, k, lm] * d[1, lm, n]
                     tangent += harmonics[0, k, lm] * d[1, lm, n]
-                g_ends[0, k, at] = radial[0, k, at] * value + radial[1, k, at] * tangent
-                g_ends[1, k, at] = radial[0, k, at] * tangent
+                g_neighbor[0, k, at] = radial[0, k, at] * value + radial[1, k, at] * tangent
+                g_neighbor[1, k, at] = radial[0, k, at] * tangent
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -159,9 +159,9 @@ def _gate_backward(gradient, index, gates):
         for u in range(0, units, SIMD_WIDTH):
             at_v, at_g = at + u, at + units + u
             dv, dg = load(gates, size + at_v), load(gates, size + at_g)
-            on, tangent = load(gradient, of + u), load(gradient, out_size + of + u)
+            g_y, g_dy = load(gradient, of + u), load(gradient, out_size + of + u)
             _, _, y_v, y_g, dy_v, dy_g = gate_jvp(load(gates, at_v), load(gates, at_g), dv, dg)
-            store(gates, at_v, on * y_v + tangent * dy_v)
-            store(gates, size + at_v, tangent * y_v)
-            store(gates, at_g, on * y_g + tangent * dy_g)
-            store(gates, size + at_g, tangent * y_g)
+            store(gates, at_v, g_y * y_v + g_dy * dy_v)
+            store(gates, size + at_v, g_dy * y_v)
+            store(gates, at_g, g_y * y_g + g_dy * dy_g)
+            store(gates, size + at_g, g_dy * y_g)

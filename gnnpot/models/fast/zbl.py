@@ -47,11 +47,12 @@ class FastZBL:
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _repulsion(
-    strengths, rates, reaches, screening, cutoff, power, species_of, numbers, edge_index, vectors, energies, gradient
+    strengths, rates, pair_cutoffs, screening, cutoff, power, species_of, numbers, edge_index, vectors,
+    energies, gradient,
 ):  # fmt: skip
     """Add to `energies` [N], and set `gradient` [E, 3], both initially zero.
 
-    `strengths`, `rates` and `reaches` [S, S] are s, p and r_ij; `power` is q.
+    `strengths`, `rates` and `pair_cutoffs` [S, S] are s, p and r_ij; `power` is q.
     """
     height = 0.5 * (power + 1) * (power + 2)
     for e in range(len(vectors)):
@@ -61,8 +62,8 @@ def _repulsion(
             continue
         i = edge_index[0, e]
         a, b = species_of[numbers[i]], species_of[numbers[edge_index[1, e]]]
-        reach = reaches[a, b]
-        if square >= reach * reach:
+        pair_cutoff = pair_cutoffs[a, b]
+        if square >= pair_cutoff * pair_cutoff:
             continue
         r = math.sqrt(square)
         phi, slope, rate = 0.0, 0.0, rates[a, b]
@@ -70,11 +71,11 @@ def _repulsion(
             term = screening[k, 0] * math.exp(-screening[k, 1] * rate * r)
             phi += term
             slope -= screening[k, 1] * rate * term
-        u = r / reach
+        u = r / pair_cutoff
         step = u ** (power - 1)
         f = 1.0 - step * u * (height - u * (power * (power + 2) - u * (0.5 * power * (power + 1))))
-        df = -power * height * step * (1.0 - u) * (1.0 - u) / reach
+        df = -power * height * step * (1.0 - u) * (1.0 - u) / pair_cutoff
         per_r = strengths[a, b] / r
         energies[i] += per_r * phi * f
-        along = per_r * (slope * f + phi * df - phi * f / r) / r
-        gradient[e, 0], gradient[e, 1], gradient[e, 2] = along * x, along * y, along * z
+        factor = per_r * (slope * f + phi * df - phi * f / r) / r
+        gradient[e, 0], gradient[e, 1], gradient[e, 2] = factor * x, factor * y, factor * z

@@ -279,12 +279,12 @@ def _norm_backward(x, half, norms, scales, statistics, g, g_at):
     `half` is (position, length), `statistics` (mean, scale).
     """
     (at, units), (mean, scale) = half, statistics
-    sums, along = broadcast(x, 0.0), broadcast(x, 0.0)
+    sums, products = broadcast(x, 0.0), broadcast(x, 0.0)
     for u in range(0, units, SIMD_WIDTH):
         d = load(g, g_at + u) * load(norms, scales + u)
         store(g, g_at + u, d)
         sums = sums + d
-        along = along + d * (load(x, at + u) - mean)
-    shift, slope = total(sums) / x.dtype.type(units), total(along) * scale * scale / x.dtype.type(units)
+        products = products + d * (load(x, at + u) - mean)
+    shift, slope = total(sums) / x.dtype.type(units), total(products) * scale * scale / x.dtype.type(units)
     for u in range(0, units, SIMD_WIDTH):
         store(g, g_at + u, (load(g, g_at + u) - shift - (load(x, at + u) - mean) * slope) * scale)

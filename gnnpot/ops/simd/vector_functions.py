@@ -13,7 +13,7 @@ from numba.extending import overload
 from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_math import exponential
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, broadcast_value
 
 
 def _of_one(name: str) -> Any:
@@ -31,7 +31,7 @@ def _of_one(name: str) -> Any:
     return function
 
 
-square_root, size = _of_one("sqrt"), _of_one("fabs")
+square_root, absolute = _of_one("sqrt"), _of_one("fabs")
 
 
 @intrinsic
@@ -39,7 +39,7 @@ def at_least(typing_context, x, bound):
     """max(x, bound) for a vector x and a number `bound`."""
 
     def generate(context, builder, signature, arguments):
-        number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
+        number = broadcast_value(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
         return builder.select(builder.fcmp_ordered(">", arguments[0], number), arguments[0], number)
 
     return x(x, bound), generate
@@ -50,7 +50,7 @@ def where_less(typing_context, x, bound, yes, no):
     """`yes` where x < bound, otherwise `no`; `bound` is a number, the others are vectors."""
 
     def generate(context, builder, signature, arguments):
-        number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
+        number = broadcast_value(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
         return builder.select(builder.fcmp_ordered("<", arguments[0], number), arguments[2], arguments[3])
 
     return x(x, bound, yes, no), generate
@@ -73,15 +73,15 @@ def _decay_of_vector(x):
 @njit(fastmath=FAST, forceinline=True)
 def arccosine(c):
     """arccos of a vector: π/2 - arcsin c for |c| < ½; else θ = 2 arcsin sqrt(½ (1 - |c|)) if c > 0, π - θ if c < 0."""
-    z = where_less(size(c), 0.5, c * c, 0.5 - 0.5 * size(c))
+    z = where_less(absolute(c), 0.5, c * c, 0.5 - 0.5 * absolute(c))
     p = 0.0400555345006794114027 - z * (7.91534994289814532176e-04 + z * 3.47933107596021167570e-05)
     p = 1.66666666666666657415e-01 - z * (3.25565818622400915405e-01 - z * (2.01212532134862925881e-01 - z * p))
     q = 2.02094576023350569471 - z * (6.88283971605453293030e-01 - z * 7.70381505559019352791e-02)
     q = 1.0 - z * (2.40339491173441421878 - z * q)
-    x = where_less(size(c), 0.5, c, square_root(z))
+    x = where_less(absolute(c), 0.5, c, square_root(z))
     asin = x + x * z * p / q
     large = where_less(c, 0.0, math.pi - 2.0 * asin, 2.0 * asin)
-    return where_less(size(c), 0.5, 0.5 * math.pi - asin, large)
+    return where_less(absolute(c), 0.5, 0.5 * math.pi - asin, large)
 
 
 @njit(fastmath=FAST, forceinline=True)

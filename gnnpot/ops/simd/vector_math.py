@@ -12,7 +12,7 @@ from numba.extending import overload
 
 from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, broadcast_value
 
 #: allow fused multiply-add, reciprocals in divisions, and any sign of zero; not "reassoc", see `sigmoid`
 _FLAGS = ("contract", "nsz", "arcp")
@@ -29,7 +29,7 @@ def _operation(name: str) -> Any:
             values = [
                 value
                 if isinstance(kind, Vector)
-                else repeated(builder, vector.dtype, context.cast(builder, value, kind, vector.dtype))
+                else broadcast_value(builder, vector.dtype, context.cast(builder, value, kind, vector.dtype))
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
             return getattr(builder, name)(*values, flags=_FLAGS)
@@ -63,7 +63,7 @@ def _clamped(typing_context, x, limit):
     def generate(context, builder, signature, arguments):
         value, top = arguments[0], context.cast(builder, arguments[1], signature.args[1], x.dtype)
         for sign, order in ((top, ">"), (builder.fneg(top), "<")):
-            bound = repeated(builder, x.dtype, sign)
+            bound = broadcast_value(builder, x.dtype, sign)
             value = builder.select(builder.fcmp_ordered(order, value, bound), bound, value)
         return value
 
@@ -149,9 +149,9 @@ def gate_jvp(v, x, dv, dx):
     """Return y = silu(v) σ(x), its tangent ẏ for the tangents dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
     s, b = sigmoid(v), sigmoid(x)
     a, a1, b1 = v * s, silu_slope(v, s), b * (1 - b)
-    to_v, to_x = a1 * b, a * b1
+    y_v, y_x = a1 * b, a * b1
     mixed = a1 * b1
     return (
-        a * b, to_v * dv + to_x * dx, to_v, to_x,
-        silu_curvature(v, s) * b * dv + mixed * dx, mixed * dv + to_x * (1 - 2 * b) * dx,
+        a * b, y_v * dv + y_x * dx, y_v, y_x,
+        silu_curvature(v, s) * b * dv + mixed * dx, mixed * dv + y_x * (1 - 2 * b) * dx,
     )  # fmt: skip

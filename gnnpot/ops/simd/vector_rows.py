@@ -22,18 +22,18 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, Instructions, Vector
 class _RowInstructions(Instructions):
     """LLVM instructions on tuples of vectors, for intrinsics."""
 
-    def rows(self, values: list[Any]) -> Any:
+    def pack(self, values: list[Any]) -> Any:
         return self.context.make_tuple(self.builder, types.UniTuple(Vector(self.dtype), len(values)), values)
 
-    def each(self, rows: Any, count: int) -> list[Any]:
+    def unpack(self, rows: Any, count: int) -> list[Any]:
         return [self.builder.extract_value(rows, m) for m in range(count)]
 
-    def shuffled(self, a: Any, b: Any, places: list[int]) -> Any:
+    def shuffle(self, a: Any, b: Any, places: list[int]) -> Any:
         """Select elements by index: 0 to 15 from a, 16 to 31 from b."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), places)
         return self.builder.shuffle_vector(a, b, mask)
 
-    def past(self, position: Any, stride: Any, count: int) -> list[Any]:
+    def positions(self, position: Any, stride: Any, count: int) -> list[Any]:
         """position + stride m for each m < `count`; `stride` is a Python integer or an LLVM value."""
         if isinstance(stride, int):
             stride = position.type(stride)
@@ -49,7 +49,7 @@ def zero_rows(typing_context, array, count):
 
     def generate(context, builder, signature, arguments):
         emit = _RowInstructions(context, builder, array.dtype)
-        return emit.rows([ir.Constant(emit.vector, [0.0] * SIMD_WIDTH)] * n)
+        return emit.pack([ir.Constant(emit.vector, [0.0] * SIMD_WIDTH)] * n)
 
     return types.UniTuple(Vector(array.dtype), n)(array, count), generate
 
@@ -63,7 +63,7 @@ def load_rows(typing_context, array, position, stride, count):
 
     def generate(context, builder, signature, arguments):
         emit, (values, at, step, _) = _RowInstructions(context, builder, array.dtype), arguments
-        return emit.rows([emit.load(signature.args[0], values, position) for position in emit.past(at, step, n)])
+        return emit.pack([emit.load(signature.args[0], values, position) for position in emit.positions(at, step, n)])
 
     return types.UniTuple(Vector(array.dtype), n)(array, types.intp, types.intp, count), generate
 
@@ -73,8 +73,8 @@ def add_rows(typing_context, array, position, stride, rows):
     """array[position + stride m : … + 16] += rows[m]."""
 
     def generate(context, builder, signature, arguments):
-        emit, (values, at, step, given) = _RowInstructions(context, builder, array.dtype), arguments
-        for row, k in zip(emit.each(given, rows.count), emit.past(at, step, rows.count), strict=True):
+        emit, (values, at, step, row_values) = _RowInstructions(context, builder, array.dtype), arguments
+        for row, k in zip(emit.unpack(row_values, rows.count), emit.positions(at, step, rows.count), strict=True):
             place = signature.args[0], values, k
             emit.store(builder.fadd(emit.load(*place), row), *place)
         return context.get_dummy_value()
@@ -87,22 +87,22 @@ def add_outer(typing_context, numbers, position, vector, rows):
     """rows[m] + numbers[position + m] vector, for each m."""
 
     def generate(context, builder, signature, arguments):
-        emit, (values, at, v, given) = _RowInstructions(context, builder, numbers.dtype), arguments
-        numbers_at = [emit.broadcast_at(signature.args[0], values, k) for k in emit.past(at, 1, rows.count)]
-        sums = zip(numbers_at, emit.each(given, rows.count), strict=True)
-        return emit.rows([emit.fma(number, v, row) for number, row in sums])
+        emit, (values, at, v, row_values) = _RowInstructions(context, builder, numbers.dtype), arguments
+        numbers_at = [emit.broadcast_at(signature.args[0], values, k) for k in emit.positions(at, 1, rows.count)]
+        sums = zip(numbers_at, emit.unpack(row_values, rows.count), strict=True)
+        return emit.pack([emit.fma(number, v, row) for number, row in sums])
 
     return rows(numbers, types.intp, vector, rows), generate
 
 
 @intrinsic
-def contracted(typing_context, numbers, position, rows):
+def weighted_sum(typing_context, numbers, position, rows):
     """Σ_m numbers[position + m] rows[m]."""
 
     def generate(context, builder, signature, arguments):
-        emit, (values, at, given) = _RowInstructions(context, builder, numbers.dtype), arguments
-        numbers_at = [emit.broadcast_at(signature.args[0], values, k) for k in emit.past(at, 1, rows.count)]
-        (number, first), *others = zip(numbers_at, emit.each(given, rows.count), strict=True)
+        emit, (values, at, row_values) = _RowInstructions(context, builder, numbers.dtype), arguments
+        numbers_at = [emit.broadcast_at(signature.args[0], values, k) for k in emit.positions(at, 1, rows.count)]
+        (number, first), *others = zip(numbers_at, emit.unpack(row_values, rows.count), strict=True)
         result = builder.fmul(number, first)
         for number, row in others:
             result = emit.fma(number, row, result)
@@ -117,19 +117,19 @@ def add_multiple(typing_context, vector, rows, sums):
 
     def generate(context, builder, signature, arguments):
         emit, (v, a, b) = _RowInstructions(context, builder, vector.dtype), arguments
-        pairs = zip(emit.each(a, rows.count), emit.each(b, rows.count), strict=True)
-        return emit.rows([emit.fma(v, x, y) for x, y in pairs])
+        pairs = zip(emit.unpack(a, rows.count), emit.unpack(b, rows.count), strict=True)
+        return emit.pack([emit.fma(v, x, y) for x, y in pairs])
 
     return sums(vector, rows, sums), generate
 
 
 @intrinsic
-def dotted(typing_context, a, b):
+def dot(typing_context, a, b):
     """Σ_m a[m] b[m]."""
 
     def generate(context, builder, signature, arguments):
         emit, (first, second) = _RowInstructions(context, builder, a.dtype.dtype), arguments
-        (x, y), *others = zip(emit.each(first, a.count), emit.each(second, b.count), strict=True)
+        (x, y), *others = zip(emit.unpack(first, a.count), emit.unpack(second, b.count), strict=True)
         result = builder.fmul(x, y)
         for x, y in others:
             result = emit.fma(x, y, result)
@@ -143,8 +143,8 @@ def store_rows(typing_context, array, position, stride, rows):
     """array[position + stride m : … + 16] = rows[m]."""
 
     def generate(context, builder, signature, arguments):
-        emit, (values, at, step, given) = _RowInstructions(context, builder, array.dtype), arguments
-        for row, k in zip(emit.each(given, rows.count), emit.past(at, step, rows.count), strict=True):
+        emit, (values, at, step, row_values) = _RowInstructions(context, builder, array.dtype), arguments
+        for row, k in zip(emit.unpack(row_values, rows.count), emit.positions(at, step, rows.count), strict=True):
             emit.store(row, signature.args[0], values, k)
         return context.get_dummy_value()
 
@@ -157,8 +157,10 @@ def totals(typing_context, rows):
 
     def generate(context, builder, signature, arguments):
         emit = _RowInstructions(context, builder, rows.dtype.dtype)
-        given = emit.each(arguments[0], rows.count)
-        vectors: list[Any] = [given[k] if k < len(given) else None for k in map(_reversed_bits, range(SIMD_WIDTH))]
+        row_values = emit.unpack(arguments[0], rows.count)
+        vectors: list[Any] = [
+            row_values[k] if k < len(row_values) else None for k in map(_reversed_bits, range(SIMD_WIDTH))
+        ]
         size = SIMD_WIDTH // 2
         while size:
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
@@ -181,18 +183,18 @@ def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
     b = ir.Constant(emit.vector, [0.0] * SIMD_WIDTH) if b is None else b
     # `staying` is a blend of elements in place, cheaper than a shuffle, of which the CPU executes one at a time
     of_b = [SIMD_WIDTH if k & size else 0 for k in range(SIMD_WIDTH)]
-    staying = emit.shuffled(a, b, [k + other for k, other in enumerate(of_b)])
-    moving = emit.shuffled(a, b, [(k ^ size) + other for k, other in enumerate(of_b)])
+    staying = emit.shuffle(a, b, [k + other for k, other in enumerate(of_b)])
+    moving = emit.shuffle(a, b, [(k ^ size) + other for k, other in enumerate(of_b)])
     return emit.builder.fadd(staying, moving)
 
 
 @intrinsic
-def transposed(typing_context, rows):
+def transpose(typing_context, rows):
     """Transpose sixteen vectors: vector k of the result has element k of each vector."""
 
     def generate(context, builder, signature, arguments):
         emit = _RowInstructions(context, builder, rows.dtype.dtype)
-        vectors, size = emit.each(arguments[0], rows.count), SIMD_WIDTH // 2
+        vectors, size = emit.unpack(arguments[0], rows.count), SIMD_WIDTH // 2
         while size:
             starts = range(0, SIMD_WIDTH, 2 * size)
             first = [start + k + other for start in starts for other in (0, SIMD_WIDTH) for k in range(size)]
@@ -200,9 +202,9 @@ def transposed(typing_context, rows):
             for m in range(SIMD_WIDTH):
                 if not m & size:
                     pair = vectors[m], vectors[m + size]
-                    exchanged[m] = emit.shuffled(*pair, first)
-                    exchanged[m + size] = emit.shuffled(*pair, [k + size for k in first])
+                    exchanged[m] = emit.shuffle(*pair, first)
+                    exchanged[m + size] = emit.shuffle(*pair, [k + size for k in first])
             vectors, size = exchanged, size // 2
-        return emit.rows(vectors)
+        return emit.pack(vectors)
 
     return rows(rows), generate

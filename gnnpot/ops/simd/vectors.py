@@ -44,7 +44,7 @@ def vector_type(dtype: types.Float) -> ir.VectorType:
     return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), SIMD_WIDTH)
 
 
-def repeated(builder, dtype, number):
+def broadcast_value(builder, dtype, number):
     """LLVM vector with `number`, an LLVM value, in all sixteen elements."""
     vector = vector_type(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
@@ -83,7 +83,7 @@ class Instructions:
 
     def broadcast_at(self, kind: Any, array: Any, position: Any) -> Any:
         """Vector with array[position] in all elements."""
-        return repeated(self.builder, self.dtype, self.builder.load(self.place(kind, array, position)))
+        return broadcast_value(self.builder, self.dtype, self.builder.load(self.place(kind, array, position)))
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """a b + c."""
@@ -128,7 +128,7 @@ def broadcast(typing_context, array, number):
     """Vector with `number` in all elements, in the dtype of `array`."""
 
     def generate(context, builder, signature, arguments):
-        return repeated(builder, array.dtype, arguments[1])
+        return broadcast_value(builder, array.dtype, arguments[1])
 
     return Vector(array.dtype)(array, array.dtype), generate
 

@@ -74,7 +74,7 @@ from gnnpot.ops.tensor_product.table import Places, interpolate, interpolate_bot
 class EdgeScratch(NamedTuple):
     """Temporary arrays of a thread, for one edge or atom at a time."""
 
-    near: Places  #: places of the atom's edges in the table
+    places: Places  #: places of the atom's edges in the table
     weights: np.ndarray  #: [weights] w of an edge
     slopes: np.ndarray  #: [weights] w' of an edge
     rotation: np.ndarray  #: R of a path
@@ -85,7 +85,7 @@ class EdgeScratch(NamedTuple):
 @njit(fastmath=FAST, forceinline=True)
 def new_scratch(plan, edges, first, last, like):
     """Allocate `EdgeScratch` for the atoms `first` <= i < `last`."""
-    weights, path = plan.table.shape[2], largest(plan.paths)
+    weights, path = plan.table.shape[2], largest_rotation(plan.paths)
     return EdgeScratch(
         new_places(edges, first, last, like), aligned(weights, like), aligned(weights, like), aligned(path, like),
         aligned(path * SIMD_WIDTH, like), aligned(edges.harmonics.shape[1] * SIMD_WIDTH, like),
@@ -93,23 +93,23 @@ def new_scratch(plan, edges, first, last, like):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve(given, i, scratch, out, target):
+def convolve(inputs, i, scratch, out, location):
     """Add equations (2) and (6) to (8) for the edges of atom i to `out`.
 
     Args:
-        given: Plan of the layer, coupling constants, edges, and features x.
+        inputs: Plan of the layer, coupling constants, edges, and features x.
         i: Index of the atom.
         scratch: `EdgeScratch`.
         out: Messages, flat.
-        target: Locates atom i in `out`: (its index, number of atoms).
+        location: Locates atom i in `out`: (its index, number of atoms).
     """
-    plan, constants, edges, x = given
-    near, weights, _, rotation, _, _ = scratch
+    plan, constants, edges, x = inputs
+    places, weights, _, rotation, _, _ = scratch
     paths, atoms, general = plan.paths, len(edges.starts) - 1, False
-    set_places(plan, edges, i, near)
+    set_places(plan, edges, i, places)
     for p in range(len(paths)):
         if is_scalar(paths, p):
-            path_forward(given, near, i, p, out, message_at(paths, p, target))
+            path_forward(inputs, places, i, p, out, message_at(paths, p, location))
         else:
             general = True
     if not general:
@@ -118,76 +118,76 @@ def convolve(given, i, scratch, out, target):
         e = edges.starts[i] + k
         for p in range(len(paths)):
             if not is_scalar(paths, p):
-                at = message_at(paths, p, target)
+                at = message_at(paths, p, location)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                interpolate(plan.table, place_of(near, k), paths[p, WEIGHT], paths[p, WIDTH], weights)
+                interpolate(plan.table, place_of(places, k), paths[p, WEIGHT], paths[p, WIDTH], weights)
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve_backward(given, i, g, target, scratch, to_x, to_edges):
+def convolve_backward(inputs, i, g, location, scratch, g_x, g_edges):
     """Equations (3) to (8) for the edges of atom i, from the gradient `g` with respect to the messages.
 
-    Adds to `to_x`, unless it is empty, and to `to_edges`, which has the shape of the harmonics. `given` as in
-    `convolve`; `target` locates atom i in `g`.
+    Adds to `g_x`, unless it is empty, and to `g_edges`, which has the shape of the harmonics. `inputs` as in
+    `convolve`; `location` locates atom i in `g`.
     """
-    plan, constants, edges, x = given
-    near, weights, slopes, rotation, products, sums = scratch
+    plan, constants, edges, x = inputs
+    places, weights, slopes, rotation, products, sums = scratch
     paths, atoms = plan.paths, len(edges.starts) - 1
-    set_places(plan, edges, i, near)
+    set_places(plan, edges, i, places)
     lmax = lmax_of_first_layer(paths)
     if lmax:
-        first_layer_backward(given, near, lmax, i, target, g, to_x, to_edges)
+        first_layer_backward(inputs, places, lmax, i, location, g, g_x, g_edges)
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
-        e, place = edges.starts[i] + k, place_of(near, k)
+        e, place = edges.starts[i] + k, place_of(places, k)
         sums[:] = 0
         for p in range(len(paths)):
             if is_scalar(paths, p):
-                path_backward(given, e, place, p, target, g, to_x, sums)
+                path_backward(inputs, e, place, p, location, g, g_x, sums)
             else:
-                at = message_at(paths, p, target)
+                at = message_at(paths, p, location)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate_both(plan.table, place, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
-                _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
+                _harmonics_backward(x, feature, weights, constants, paths, p, g, at, products, sums)
         # two loops over these paths are faster than one
         for p in range(len(paths)):
             if not is_scalar(paths, p):
-                at = message_at(paths, p, target)
+                at = message_at(paths, p, location)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
-                _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
-        _add_gradients(sums, plan.per_step, to_edges, e)
+                _features_backward(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, sums)
+        _add_gradients(sums, plan.per_step, g_edges, e)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve_backward_to_sender(given, i, g, near, to_x, target, to_edges):
+def convolve_backward_to_sender(inputs, i, g, places, g_x, location, g_edges):
     """Equation (9) for the edges of atom i, from the gradient `g` with respect to the messages of all atoms.
 
-    Adds to `to_x` and to `to_edges`. `given` as in `convolve`; `target` locates atom i in `to_x`.
+    Adds to `g_x` and to `g_edges`. `inputs` as in `convolve`; `location` locates atom i in `g_x`.
     """
-    plan, _, edges, _ = given
-    set_places(plan, edges, i, near)
-    last_layer_backward(given, near, lmax_of_last_layer(plan.paths), i, target, g, to_x, to_edges)
+    plan, _, edges, _ = inputs
+    set_places(plan, edges, i, places)
+    last_layer_backward(inputs, places, lmax_of_last_layer(plan.paths), i, location, g, g_x, g_edges)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _add_gradients(sums, per_step, to_edges, e):
+def _add_gradients(sums, per_step, g_edges, e):
     """Sum the vector elements of `sums` [columns, SIMD_WIDTH] and add them to the gradients of edge e.
 
     The first row of `sums` is the slope per table interval; it is converted to the slope per Å.
     """
-    columns = to_edges.shape[1]
+    columns = g_edges.shape[1]
     store(sums, 0, mul(broadcast(sums, per_step), load(sums, 0)))
     for c in range(0, columns, SIMD_WIDTH):
-        place = e * columns + c
-        found = totals(load_rows(sums, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
-        store(to_edges, place, found + load(to_edges, place))
+        position = e * columns + c
+        gradients = totals(load_rows(sums, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
+        store(g_edges, position, gradients + load(g_edges, position))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def largest(paths):
+def largest_rotation(paths):
     """Largest size of R of any path, padded."""
     size = 0
     for p in range(len(paths)):
@@ -216,12 +216,12 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
             t = broadcast(x, 0.0)
             for m1 in range(n1):
                 t = fma(broadcast_at(rotation, m3 * n1 + m1), load(x, feature + m1 * width + b), t)
-            place = at + m3 * row + b
-            store(out, place, fma(w, t, load(out, place)))
+            position = at + m3 * row + b
+            store(out, position, fma(w, t, load(out, position)))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, sums):
+def _features_backward(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, sums):
     """Equation (3); equation (4) is added to the first row of `sums`."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     slope = load(sums, 0)
@@ -231,16 +231,16 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, su
             s = broadcast(x, 0.0)
             for m3 in range(n3):
                 s = fma(broadcast_at(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
-            place = feature + m1 * width + b
-            dot = fma(s, load(x, place), dot)
+            position = feature + m1 * width + b
+            dot = fma(s, load(x, position), dot)
             if len(g_x):
-                store(g_x, place, fma(w, s, load(g_x, place)))
+                store(g_x, position, fma(w, s, load(g_x, position)))
         slope = fma(load(slopes, weight + b), dot, slope)
     store(sums, 0, slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
+def _harmonics_backward(x, feature, weights, constants, paths, p, g, at, products, g_harmonics):
     """Equation (5) without the sum over vector elements; adds to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     if paths[p, N2] == 1:
         return
@@ -251,17 +251,17 @@ def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_ha
             for b in range(0, width, SIMD_WIDTH):
                 wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
                 t = fma(wx, load(g, at + m3 * row + b), t)
-            store(scratch, (m3 * n1 + m1) * SIMD_WIDTH, t)
-    add_contracted(scratch, constants, paths, p, g_harmonics)
+            store(products, (m3 * n1 + m1) * SIMD_WIDTH, t)
+    add_harmonics_gradient(products, constants, paths, p, g_harmonics)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def add_contracted(products, constants, paths, p, g_harmonics):
+def add_harmonics_gradient(products, constants, paths, p, g_harmonics):
     """Add Σ C_p[m2, m3, m1] `products` [(m3, m1), SIMD_WIDTH] to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     first, ends = paths[p, ENDS], constants.ends
     for m2 in range(paths[p, N2]):
-        place = (paths[p, HARMONIC] + m2) * SIMD_WIDTH
-        t = load(g_harmonics, place)
+        position = (paths[p, HARMONIC] + m2) * SIMD_WIDTH
+        t = load(g_harmonics, position)
         for k in range(ends[first + m2], ends[first + m2 + 1]):
             t = fma(broadcast_at(constants.nonzero, k), load(products, constants.indices[k] * SIMD_WIDTH), t)
-        store(g_harmonics, place, t)
+        store(g_harmonics, position, t)

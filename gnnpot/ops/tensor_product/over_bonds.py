@@ -47,7 +47,7 @@ class _BondKernels:
         """Zeros [parts, size] for sums over features or messages."""
         return like.new_zeros(len(self.parts) - 1, self.sizes[name])
 
-    def _no_gradients(self, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def _new_gradients(self, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Allocate the gradients with respect to x, Y and w."""
         x, harmonics, weights = factors
         return self._sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
@@ -62,18 +62,19 @@ class _BondKernels:
     def backward(self, g: Tensor, factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Equation (2) of `bonds`: gradients with respect to x, Y and w."""
         follow_torch()
-        to = self._no_gradients(factors)
-        kernels.convolve_backward(g.detach().numpy(), _arrays(factors), self.bonds, self.constants, _arrays(to))
-        return _summed(to[0]), *to[1:]
+        gradients = self._new_gradients(factors)
+        kernels.convolve_backward(g.detach().numpy(), _arrays(factors), self.bonds, self.constants, _arrays(gradients))
+        return _summed(gradients[0]), *gradients[1:]
 
-    def twice(self, g: Tensor, factors: tuple[Tensor, ...], h: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def double_backward(self, g: Tensor, factors: tuple[Tensor, ...], h: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Equation (4) of `bonds`: gradients with respect to g, x, Y and w."""
         follow_torch()
-        to_g, to = self._sums("messages", g), self._no_gradients(factors)
-        kernels.convolve_twice(
-            g.detach().numpy(), _arrays(factors), _arrays(h), self.bonds, self.constants, to_g.numpy(), _arrays(to)
-        )
-        return _summed(to_g), _summed(to[0]), *to[1:]
+        g_g, gradients = self._sums("messages", g), self._new_gradients(factors)
+        kernels.convolve_double_backward(
+            g.detach().numpy(), _arrays(factors), _arrays(h), self.bonds, self.constants,
+            g_g.numpy(), _arrays(gradients),
+        )  # fmt: skip
+        return _summed(g_g), _summed(gradients[0]), *gradients[1:]
 
 
 def _arrays(factors: tuple[Tensor, ...]) -> kernels.Factors:
@@ -120,4 +121,4 @@ class _Pullback(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *h: Tensor) -> tuple[Tensor | None, ...]:
         g, *factors = ctx.saved_tensors
-        return None, *ctx.run.twice(g, tuple(factors), tuple(t.contiguous() for t in h))
+        return None, *ctx.run.double_backward(g, tuple(factors), tuple(t.contiguous() for t in h))

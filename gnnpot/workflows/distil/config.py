@@ -25,7 +25,7 @@ from gnnpot.domains import (
 )
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, NequixConfig, SevenNetConfig
-from gnnpot.models.symmetry_sets import ChosenSet
+from gnnpot.models.symmetry_sets import SelectedBehlerSet
 from gnnpot.sampling.config import StartConfig
 from gnnpot.sampling.selection import SelectionConfig
 from gnnpot.sampling.trajectories import TrajectoryConfig
@@ -33,7 +33,7 @@ from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fre
 
 #: students for `--student`: a small model of each architecture; other sizes can be set with the option `student`
 STUDENTS: dict[str, ModelConfig] = {
-    "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
+    "hdnnp": HDNNPConfig(symmetry_set=SelectedBehlerSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     # a high cutoff power gives distant neighbours more weight; it costs nothing, nor do wide radial networks, as both
