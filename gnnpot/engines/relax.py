@@ -116,8 +116,7 @@ def relax(
 
     Raises:
         SimulationError: The structure explodes.
-        ConfigError, DataError: The cell can't be relaxed, or a pressure is given for a constant volume; the trajectory
-            exists, is unreadable or of another structure.
+        ConfigError, DataError: The cell can't be relaxed as asked; the trajectory exists, is unreadable or does not fit.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = _cell_choice(atoms, config)
