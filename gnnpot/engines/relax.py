@@ -116,7 +116,7 @@ def relax(
 
     Raises:
         SimulationError: The structure explodes.
-        ConfigError, DataError: The cell can't be relaxed as asked; the trajectory exists, is unreadable or does not fit.
+        ConfigError, DataError: The cell can't be relaxed as asked; the trajectory exists, or is not one to resume from.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = _cell_choice(atoms, config)
