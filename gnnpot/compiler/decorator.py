@@ -4,10 +4,10 @@
 makes parallel kernels safe in threads and after forks.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,11 @@ class _Files(FunctionCache):
         """Whether there is a file for this signature."""
         return Path(self._file(self._index_key(sig, context.codegen()))._index_path).is_file()
 
+    def discard(self) -> None:
+        """Remove the index of the signature that was loaded last."""
+        with contextlib.suppress(OSError):
+            Path(self._cache_file._index_path).unlink(missing_ok=True)
+
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         self._cache_file = self._file(self._index_key(sig, target_context.codegen()))
         return super()._load_overload(sig, target_context)
@@ -201,9 +206,12 @@ class _KernelCache:
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             found = self._files.load_overload(sig, target_context)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # noqa: BLE001 - pickle raises any kind for a damaged file
             log.info("%s: the compiled kernel can't be read (%s)", self._name, error)
             found = None
+            # Numba would read a damaged index again when it saves the kernel
+            if isinstance(self._files, _Files):
+                self._files.discard()
         if found is None:
             COMPILATIONS.begin(self._name)
         return found
@@ -211,9 +219,9 @@ class _KernelCache:
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             self._files.save_overload(sig, data)
-        except OSError as error:
-            # a full disk is not an error: the kernel is compiled again in the next process
-            log.info("%s: the compiled kernel can't be kept (%s)", self._name, error.strerror or error)
+        except Exception as error:  # noqa: BLE001 - a full disk, or a damaged file that can't be removed
+            # not an error: the kernel is compiled again in the next process
+            log.info("%s: the compiled kernel can't be kept (%s)", self._name, error)
         COMPILATIONS.end(self._name)
 
     def enable(self) -> None:

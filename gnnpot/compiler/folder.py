@@ -47,10 +47,10 @@ def kernel_folder() -> Path | None:
     for path in _usual():
         if _make(path) and _is_private(path) and can_be_written(path):
             return path
-    path = _temporary()
-    if path is not None and _make(path) and _is_private(path) and can_be_written(path):
-        log.warning("compiled kernels are kept in %s: no other folder can be written (see GNNPOT_KERNELS)", path)
-        return path
+    temporary = _temporary()
+    if temporary is not None and _make(temporary) and _is_private(temporary) and can_be_written(temporary):
+        log.warning("compiled kernels are kept in %s: no other folder can be written (see GNNPOT_KERNELS)", temporary)
+        return temporary
     log.warning("kernels are compiled in each process: no folder can be written to keep them (see GNNPOT_KERNELS)")
     return None
 

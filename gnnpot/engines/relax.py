@@ -116,16 +116,10 @@ def relax(
 
     Raises:
         SimulationError: The structure explodes.
-        ConfigError, DataError: The cell can't be relaxed, or a pressure is given for a constant volume; the trajectory
-            exists, is unreadable or of another structure.
+        ConfigError, DataError: The cell can't be relaxed as asked; the trajectory exists, or is not one to resume from.
     """
     atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
-    choice = choose_cell(atoms, config.cell)
-    if choice.kind in ("none", "shape") and config.pressure != 0:
-        raise ConfigError(
-            f"pressure: has no effect on {atoms.get_chemical_formula()}, whose volume does not relax; leave it out, or "
-            "relax the cell of a periodic structure"
-        )
+    choice = _cell_choice(atoms, config)
     before = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixSymmetry)]
     symmetry = "" if config.symmetry is None else keep_symmetry(atoms, config.symmetry)
     initial = atoms.copy()
@@ -156,6 +150,17 @@ def relax(
         relaxed_cell=choice,
         symmetry=symmetry,
     )
+
+
+def _cell_choice(atoms: Atoms, config: RelaxConfig) -> CellChoice:
+    """Return the free strains of the cell. Raises `ConfigError` for a pressure on a constant volume."""
+    choice = choose_cell(atoms, config.cell)
+    if choice.kind in ("none", "shape") and config.pressure != 0:
+        raise ConfigError(
+            f"pressure: has no effect on {atoms.get_chemical_formula()}, whose volume does not relax; leave it out, or "
+            "relax the cell of a periodic structure"
+        )
+    return choice
 
 
 def _run(

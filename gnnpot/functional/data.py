@@ -14,13 +14,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional import kohn_sham
 from gnnpot.functional.grid import resample
 from gnnpot.functional.kohn_sham import Settings, without_constant
@@ -84,7 +85,7 @@ def generate(
 
     Raises:
         DataError: Two tasks have the same name, the folder contains other files, or it can't be written.
-        SimulationError: A calculation does not converge.
+        SimulationError: A calculation does not converge, or a process dies.
     """
     paths = [folder / f"{task.name}.npz" for task in tasks]
     if len(set(paths)) < len(paths):
@@ -188,6 +189,11 @@ def _run(waiting: Sequence[tuple[Task, Path]], processes: int) -> Iterator[None]
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool:
+            raise SimulationError(
+                "Kohn-Sham: a process has died, killed or out of memory; use fewer processes, and run the same command "
+                "again: finished samples are kept"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -46,7 +46,9 @@ class Access:
 
     def is_allowed_host(self, host: str) -> bool:
         try:
-            name = urlsplit("//" + host).hostname
+            address = urlsplit("//" + host)
+            # an invalid port raises the same error
+            name, _ = address.hostname, address.port
         except ValueError:
             return False
         return not self.local or name in LOOPBACK

@@ -168,11 +168,23 @@ def test_without_any_folder_kernels_are_compiled_in_each_process(modules):
     assert outcome(run(script, modules))[:2] == (6.0, 1)
 
 
-def test_a_damaged_kernel_is_compiled_anew(modules, tmp_path):
+@pytest.mark.parametrize(
+    ("files", "damage"),
+    [
+        ("*.nbc", lambda data: data[:100]),
+        ("*.nbi", lambda data: b""),
+        # a text that is not UTF-8 after the version of Numba
+        ("*.nbi", lambda data: data[: data.index(b".\x80") + 1] + b"\x80\x04\x8c\x02\xff\xff."),
+    ],
+    ids=["code", "empty index", "damaged index"],
+)
+def test_a_damaged_kernel_is_compiled_anew(modules, tmp_path, files, damage):
     kept = {"GNNPOT_KERNELS": str(tmp_path / "kernels")}
     run(MAIN, modules, **kept)
-    for path in (tmp_path / "kernels").rglob("*.nbc"):
-        path.write_bytes(path.read_bytes()[:100])
+    paths = list((tmp_path / "kernels").rglob(files))
+    assert paths
+    for path in paths:
+        path.write_bytes(damage(path.read_bytes()))
     assert outcome(run(MAIN, modules, **kept))[:2] == (6.0, 1)
     assert outcome(run(MAIN, modules, **kept))[:2] == (6.0, 0)
 

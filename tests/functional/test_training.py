@@ -1,5 +1,7 @@
 """Data and training: resumable, whole or absent, and they learn."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import spglib
 import torch
 
-from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.errors import CheckpointError, ConfigError, DataError, SimulationError
 from gnnpot.functional import crystals
 from gnnpot.functional import data as data_module
 from gnnpot.functional.data import CUTOFF, Task, calculate, generate, read_sample, to_sample, write_sample
@@ -255,3 +257,16 @@ def test_files_of_functionals(tmp_path, samples):
         load(tmp_path / "mine")
     with pytest.raises(ConfigError, match="lky: is no functional and no folder of one; did you mean 'lkt'"):
         open_functional("lky")
+
+
+def test_a_process_that_dies_gives_a_sentence(tmp_path, monkeypatch):
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            future = Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+    monkeypatch.setattr("gnnpot.functional.data.ProcessPoolExecutor", Pool)
+    tasks = [Task(name, "GaAs", crystals.zincblende("GaAs"), SETTINGS) for name in "ab"]
+    with pytest.raises(SimulationError, match="a process has died.*finished samples are kept"):
+        generate(tasks, tmp_path / "samples", processes=2)
