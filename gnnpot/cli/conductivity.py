@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from gnnpot.properties.conductivity.result import Study
 
 
+#: options of the analysis
+_ANALYSIS = ("charge", "jump_length", "fit_from", "discard", "framework_limit", "seed")
+
+
 @dataclass(frozen=True, slots=True)
 class MakeCalculator:
     """Picklable function that opens the model, for use in other processes."""
@@ -94,6 +98,11 @@ def conductivity(
     discard: Annotated[
         float, NOT_NEGATIVE, typer.Option(help="Initial production time (ps) that is excluded from the analysis.")
     ] = 0.0,
+    framework_limit: Annotated[
+        float,
+        POSITIVE,
+        typer.Option(help="Largest D of another element relative to the ion's; a temperature above is left out."),
+    ] = 0.02,
     seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
     processes: Annotated[
         int | None,
@@ -124,7 +133,7 @@ def _conduct(given: dict[str, Any]) -> None:
     """Run the command with the options `given`, by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
     kelvin = _numbers(given["temperatures"], "--temperatures")
-    analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
+    analysis = {name: given[name] for name in _ANALYSIS}
     options = {
         name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
     }
@@ -238,8 +247,9 @@ def _show(study: "Study", path: Path) -> None:
     ):
         if rows:
             console.print(to_table([head, *rows], title))
-    for reason in study.result.verdict:
-        console.print(styled(("too short:", "yellow"), f" {reason}"))
+    for lead, reasons in (("not solid:", study.result.melted), ("too short:", study.result.too_short)):
+        for reason in reasons:
+            console.print(styled((lead, "yellow"), f" {reason}"))
     console.print(f"written to {path}")
 
 

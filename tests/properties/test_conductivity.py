@@ -167,6 +167,50 @@ def test_a_run_that_is_too_short_is_said_to_be():
         analyse(walk(1e-5, frames=100), 300.0, AnalysisConfig(discard=19.0))
 
 
+def with_framework(moved: Displacements, share: float, *, atoms: int = 30, seed: int = 50) -> Displacements:
+    """Add sulphur that vibrates, librates slowly, and diffuses at `share` of 2e-5 cm²/s; and still phosphorus."""
+    frames = len(moved.ions)
+    still = walk(0.0, ions=6, frames=frames, seed=seed + 1).ions
+    rng = np.random.default_rng(seed + 2)
+    # a correlation time of 10 ps
+    slow = lfilter([np.sqrt(1 - 0.98**2)], [1, -0.98], rng.normal(size=(frames, atoms, 3)), axis=0)
+    moving = walk(share * 2e-5, ions=atoms, frames=frames, seed=seed).ions + 0.3 * slow.astype(np.float32)
+    return replace(moved, framework={"P": still, "S": moving}, atoms=moved.atoms + 6 + atoms)
+
+
+def test_a_framework_that_melts_is_left_out():
+    """Sulphur at 32 % and 5 % of lithium's coefficient; solid, vibrating ones are used, also in short runs."""
+    solid = [analyse(with_framework(walk(2e-5, seed=s), 0.0, seed=50 + s), 500.0 + s) for s in range(3)]
+    melted = [analyse(with_framework(walk(2e-5, seed=9, frames=2000), share), 800.0) for share in (0.32, 0.05)]
+    for found, share in zip(melted, (0.32, 0.05), strict=True):
+        assert found.framework_share["S"] == pytest.approx(share, rel=0.3) and abs(found.framework_share["P"]) < 0.01
+        (reason,) = found.framework_verdict
+        assert reason.startswith("S diffuses at") and "melts or reacts" in reason
+        assert not found.verdict and not found.sufficient and not found.collective_sufficient
+        assert found.to_json()["verdict_framework"] == [reason] and not found.to_json()["sufficient"]
+    assert all(t.sufficient and not t.framework_verdict for t in solid)
+    result = conclude([*solid, melted[0]], 1.0)
+    assert result.left_out == (800.0,) and 800.0 not in result.nernst_einstein.temperatures
+    assert result.melted == (f"800 K: {melted[0].framework_verdict[0]}",) and result.melted[0] in result.verdict
+    assert not any("S diffuses" in reason for reason in result.too_short)
+    # a limit of its own, for two mobile ions
+    mixed = AnalysisConfig(framework_limit=1.0)
+    assert analyse(with_framework(walk(2e-5, seed=9, frames=2000), 0.32), 800.0, mixed).sufficient
+
+
+def test_noise_is_no_melting():
+    """Short runs of few atoms that vibrate: slopes scatter by more than the limit, and no temperature is left out."""
+    shares = []
+    for seed in range(20):
+        moved = with_framework(walk(2e-5, seed=seed, frames=200, ions=8), 0.0, atoms=4, seed=100 + 10 * seed)
+        found = analyse(moved, 600.0)
+        assert not found.framework_verdict
+        shares.append(found.framework_share["S"])
+    assert max(shares) > 0.02
+    # nothing diffuses: there is nothing to compare with
+    assert not analyse(with_framework(walk(1e-9), 0.0), 300.0).framework_verdict
+
+
 def test_arrhenius_finds_its_energy():
     rng = np.random.default_rng(0)
     temperatures = (500.0, 600.0, 700.0, 800.0)

@@ -21,6 +21,8 @@ class AnalysisConfig:
     #: ps, shortest lag time of the fits; None: the time at which ions have left their sites
     fit_from: Annotated[float | None, POSITIVE] = None
     discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps, initial part of the trajectory that is left out
+    #: largest D of another element relative to the ion's; temperatures at which it is larger are left out of the fits
+    framework_limit: Annotated[float, POSITIVE] = 0.02
     blocks: int = 10  #: number of blocks for block averages and their errors
     seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed for samples of the posteriors
 

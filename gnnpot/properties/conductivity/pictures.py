@@ -36,7 +36,7 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
             values = getattr(t, f"{name}_msd")
             sufficient = t.sufficient if name == "tracer" else t.collective_sufficient
             style = "-" if sufficient else ":"
-            shown = f"{t.temperature:g} K" + ("" if sufficient else ", too uncertain")
+            shown = f"{t.temperature:g} K" + ("" if sufficient else ", left out")
             axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
             fitted = t.lags >= t.fit_from
             slope = 6 * getattr(t, name).value * 1e4

@@ -1,6 +1,7 @@
 """Report of a conductivity study: JSON, PNG, and a self-contained HTML file."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +69,26 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
 
 
 def _verdict(result: Conductivity) -> str:
-    if not result.verdict:
-        return "<p>The sampling is long enough at all temperatures, by the report's own criteria.</p>"
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in result.verdict)
-    lead = (
-        "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits (where it is the "
-        "collective coefficient, of its fit only):"
-    )
-    return f"<p>{lead}</p><ul>{reasons}</ul>"
+    found = []
+    if result.melted:
+        lead = "<b>The framework is not solid</b>; these temperatures are left out of the fits:"
+        found.append(f"<p>{lead}</p>{_list(result.melted)}")
+    if result.too_short:
+        lead = (
+            "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits (where it is "
+            "the collective coefficient, of its fit only):"
+        )
+        found.append(f"<p>{lead}</p>{_list(result.too_short)}")
+    if not found:
+        found.append(
+            "<p>The sampling is long enough and the framework solid at all temperatures, by the report's own "
+            "criteria.</p>"
+        )
+    return "".join(found)
+
+
+def _list(reasons: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons) + "</ul>"
 
 
 def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -88,6 +101,7 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
         "Haven ratio",
         "σ NE, mS/cm",
         "σ, mS/cm",
+        "largest D of the framework / D",
         "enough",
     )
     rows = []
@@ -95,11 +109,21 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
         diffusion = (t.tracer.scaled(1e6), t.collective.scaled(1e6))
         values = (*diffusion, t.haven_ratio, t.nernst_einstein, t.conductivity)
         cells = (shown(value) for value in values)
-        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, _enough(t)))
+        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, framework_cell(t), _enough(t)))
     return head, rows
 
 
+def framework_cell(t: Transport) -> str:
+    """The element of the framework with the largest diffusion coefficient relative to the ion's, in percent."""
+    if not t.framework_share:
+        return "–"
+    element, share = max(t.framework_share.items(), key=lambda item: item[1])
+    return f"{element} {100 * max(share, 0.0):.2g} %"
+
+
 def _enough(t: Transport) -> str:
+    if t.framework_verdict:
+        return "no, melts"
     if t.collective_sufficient:
         return "yes"
     return "tracer only" if t.sufficient else "no"
@@ -124,7 +148,7 @@ def fit_table(result: Conductivity) -> str:
     """The table of fits as HTML."""
     head, rows = fit_rows(result)
     if not rows:
-        return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"
+        return "<p>An activation energy needs two temperatures that are not left out.</p>"
     return table(head, rows)
 
 

@@ -17,20 +17,31 @@ ROOM = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Conductivity:
-    """Transport at several temperatures, and Arrhenius fits to those that were sampled long enough."""
+    """Transport at several temperatures, and Arrhenius fits to those that were sampled long enough and did not melt."""
 
     transports: tuple[Transport, ...]  #: sorted by temperature
-    left_out: tuple[float, ...]  #: K, temperatures left out of both fits because their sampling is too short
+    #: K, temperatures left out of both fits because their sampling is too short, or their framework diffuses
+    left_out: tuple[float, ...]
     collective_left_out: tuple[float, ...]  #: K, temperatures left out of the fit of σ
     nernst_einstein: ArrheniusFit | None  #: fit of σ_NE T, mS/cm K; None for fewer than two temperatures
     collective: ArrheniusFit | None  #: fit of σ T, mS/cm K; None for fewer than two temperatures
 
     @property
-    def verdict(self) -> tuple[str, ...]:
+    def melted(self) -> tuple[str, ...]:
+        """Temperatures at which an element of the framework diffuses."""
+        return tuple(f"{t.temperature:g} K: {reason}" for t in self.transports for reason in t.framework_verdict)
+
+    @property
+    def too_short(self) -> tuple[str, ...]:
         """Temperatures at which the sampling is too short, with reasons."""
         return tuple(
             f"{t.temperature:g} K: {reason}" for t in self.transports for reason in (*t.verdict, *t.collective_verdict)
         )
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """All reasons for which temperatures are left out of a fit."""
+        return (*self.melted, *self.too_short)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, with units in the keys."""
@@ -71,7 +82,7 @@ def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
 
 
 def conclude(transports: list[Transport], charge: float) -> Conductivity:
-    """Fit the temperatures that were sampled long enough, separately for tracer and collective coefficients.
+    """Fit the temperatures that can be fitted, separately for tracer and collective coefficients.
 
     Args:
         transports: Results at each temperature.
