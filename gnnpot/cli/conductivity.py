@@ -201,6 +201,7 @@ def _check_report(folder: Path) -> None:
 
 def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":
     from gnnpot.properties.conductivity import analyse, read_displacements
+    from gnnpot.properties.conductivity.conditions import trajectory_conditions
     from gnnpot.properties.conductivity.result import Study, conclude
 
     if len(paths) != len(config.temperatures):
@@ -210,7 +211,9 @@ def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float
     order = sorted(range(len(paths)), key=lambda k: config.temperatures[k])
     moved = [read_displacements(paths[k], config.ion, frame_time) for k in order]
     transports = [analyse(m, config.temperatures[k], config.analysis) for k, m in zip(order, moved, strict=True)]
-    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved), (1, 1, 1))
+    kelvin = [config.temperatures[k] for k in order]
+    conditions = trajectory_conditions([paths[k] for k in order], moved, kelvin, config.analysis)
+    return Study(conclude(transports, config.analysis.charge_of(config.ion), conditions), tuple(moved), (1, 1, 1))
 
 
 def _simulated(
@@ -238,7 +241,7 @@ def _simulated(
 
 
 def _show(study: "Study", path: Path) -> None:
-    from gnnpot.properties.conductivity.report import fit_rows, transport_rows
+    from gnnpot.properties.conductivity.tables import fit_rows, transport_rows
 
     console = Console()
     for title, (head, rows) in (

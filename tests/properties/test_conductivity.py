@@ -336,7 +336,25 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     found = json.loads((folder / "conductivity.json").read_text(), parse_constant=pytest.fail)
     assert [r["temperature_K"] for r in found["runs"]] == [300, 600] and not found["runs"][0]["sufficient"]
     assert found["fits"]["collective"] is None and found["runs"][0]["atoms"] == 8
-    assert "too short" in (folder / "report.html").read_text()
+    conditions = found["conditions"]
+    assert conditions["potential"] == {"model": "ase.calculators.emt:EMT"} and conditions["supercell"] == [1, 1, 2]
+    expected = {"timestep_fs": 2.0, "thermostat": "bussi", "volume": "npt", "charge_e": 1.0, "seed": 0}
+    assert expected.items() <= conditions.items() and conditions["gnnpot"]
+    assert [(r["seed"], r["frames"], r["ions"], r["atoms"]) for r in conditions["runs"]] == [
+        (0, 26, 2, 8),
+        (1, 26, 2, 8),
+    ]
+    page = (folder / "report.html").read_text()
+    for text in (
+        "too short",
+        "Potential and conditions",
+        "ase.calculators.emt:EMT",
+        "<td>1 x 1 x 2</td>",
+        "volume, Å³",
+    ):
+        assert text in page
+    # a folder of an earlier version, which does not name the potential
+    (folder / "300K/potential.json").unlink()
     assert run(line.replace("0.1", "0.2")).exit_code == 0
     longer = json.loads((folder / "conductivity.json").read_text())
     assert longer["runs"][0]["time_ps"] == pytest.approx(0.2)
@@ -344,6 +362,10 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     # its analysis alone, on what it wrote
     only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
     assert only.exit_code == 0, only.exception
+    conditions = json.loads((tmp_path / "again/conductivity.json").read_text())["conditions"]
+    (known,) = conditions["runs"]
+    assert known["trajectory"].endswith("300K/run.zarr") and (known["frames"], known["frame_time_fs"]) == (51, 4.0)
+    assert "potential" not in conditions and "51" in (tmp_path / "again/report.html").read_text()
     assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
     unknown = run(line.replace("--ion Cu", "--ion Al")).exception
     assert isinstance(unknown, ConfigError) and "the charge of Al ions has no default" in str(unknown)
@@ -353,6 +375,27 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
         assert isinstance(found, ConfigError) and "only analyses" in str(found)
     found = run(line + " --frame-time 10").exception
     assert isinstance(found, ConfigError) and "--frame-time: is for --trajectory" in str(found)
+
+
+def test_the_potential_of_a_run_is_named(tmp_path):
+    """By its weights; several, if temperatures were run with different ones."""
+    from types import SimpleNamespace
+
+    from gnnpot.properties.conductivity.conditions import simulation_conditions, write_potential
+
+    config = ConductivityConfig(ion="Li", temperatures=(500.0, 600.0), seed=3)
+    folders, moved = [tmp_path / "500K", tmp_path / "600K"], [walk(1e-5, frames=30, ions=2)] * 2
+    known = {"model": "my-model", "architecture": "sevennet", "functional": "PBE", "weights_sha256": "ab12"}
+    for folder in folders:
+        folder.mkdir()
+    assert simulation_conditions(config, (1, 1, 1), folders, moved)["potential"] == {}
+    for folder in folders:
+        write_potential(SimpleNamespace(parameters=known | {"dtype": "float32", "more": 1}), folder)
+    found = simulation_conditions(config, (1, 1, 1), folders, moved)
+    assert found["potential"] == known | {"dtype": "float32"} and [r["seed"] for r in found["runs"]] == [3, 4]
+    write_potential(SimpleNamespace(parameters=known | {"dtype": "float64"}), folders[1])
+    several = simulation_conditions(config, (1, 1, 1), folders, moved)["potential"]
+    assert [p["dtype"] for p in several] == ["float32", "float64"]
 
 
 @pytest.mark.parametrize(

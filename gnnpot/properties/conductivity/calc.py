@@ -24,6 +24,7 @@ from gnnpot.compiler.together import usable_cores
 from gnnpot.engines.md import MDSample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.properties.conductivity.conditions import simulation_conditions
 from gnnpot.properties.conductivity.config import ConductivityConfig
 from gnnpot.properties.conductivity.displacements import read_displacements
 from gnnpot.properties.conductivity.result import Study, conclude
@@ -89,12 +90,15 @@ def calc(
 
 def analyse_folder(folder: Path, config: ConductivityConfig, repeats: tuple[int, int, int]) -> Study:
     """The analysis of simulations that have ended."""
-    moved, transports = [], []
+    moved, transports, places = [], [], []
     for temperature, place in temperature_folders(folder, config):
+        places.append(place)
         moved.append(read_displacements(place / RUN, config.ion))
         transports.append(analyse(moved[-1], temperature, config.analysis))
     order = sorted(range(len(moved)), key=lambda k: config.temperatures[k])
-    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved[k] for k in order), repeats)
+    conditions = simulation_conditions(config, repeats, places, moved)
+    result = conclude(transports, config.analysis.charge_of(config.ion), conditions)
+    return Study(result, tuple(moved[k] for k in order), repeats)
 
 
 def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:

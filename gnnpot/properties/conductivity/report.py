@@ -9,26 +9,13 @@ import numpy as np
 from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import Density, density
-from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
-from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
-from gnnpot.properties.conductivity.transport import Transport
+from gnnpot.properties.conductivity.result import Conductivity, Study
+from gnnpot.properties.conductivity.tables import condition_tables, fit_table, jump_table, transport_table
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import page, save, table
+from gnnpot.runs.pages import page, save
 
 NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
-
-
-def shown(estimate: Estimate | None) -> str:
-    """Format a value with its interval."""
-    if estimate is None:
-        return "–"
-    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
-
-
-def _number(value: float) -> str:
-    """Format a number with three significant digits, from 1000 to 10⁶ as an integer."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def write_report(study: Study, folder: Path, title: str) -> Path:
@@ -62,6 +49,7 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
         f"<h2>Density of {html.escape(hottest.ion)}, and van Hove's functions</h2>",
         isosurface(hottest, study.repeats),
         images["maps"],
+        *condition_tables(result),
     ]
     path = folder / "report.html"
     write_text(path, page(title, sections))
@@ -89,87 +77,6 @@ def _verdict(result: Conductivity) -> str:
 
 def _list(reasons: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons) + "</ul>"
-
-
-def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the main table, with 95 % intervals in parentheses."""
-    head = (
-        "T, K",
-        "ps",
-        "D tracer, 1e-6 cm²/s",
-        "D collective, 1e-6 cm²/s",
-        "Haven ratio",
-        "σ NE, mS/cm",
-        "σ, mS/cm",
-        "largest D of the framework / D",
-        "enough",
-    )
-    rows = []
-    for t in result.transports:
-        diffusion = (t.tracer.scaled(1e6), t.collective.scaled(1e6))
-        values = (*diffusion, t.haven_ratio, t.nernst_einstein, t.conductivity)
-        cells = (shown(value) for value in values)
-        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, framework_cell(t), _enough(t)))
-    return head, rows
-
-
-def framework_cell(t: Transport) -> str:
-    """The element of the framework with the largest diffusion coefficient relative to the ion's, in percent."""
-    if not t.framework_share:
-        return "–"
-    element, share = max(t.framework_share.items(), key=lambda item: item[1])
-    return f"{element} {100 * max(share, 0.0):.2g} %"
-
-
-def _enough(t: Transport) -> str:
-    if t.framework_verdict:
-        return "no, melts"
-    if t.collective_sufficient:
-        return "yes"
-    return "tracer only" if t.sufficient else "no"
-
-
-def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the table of fits."""
-    head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
-    rows: list[tuple[str, ...]] = []
-    for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
-        if fit is not None:
-            rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
-    return head, rows
-
-
-def transport_table(result: Conductivity) -> str:
-    """The main table as HTML."""
-    return table(*transport_rows(result))
-
-
-def fit_table(result: Conductivity) -> str:
-    """The table of fits as HTML."""
-    head, rows = fit_rows(result)
-    if not rows:
-        return "<p>An activation energy needs two temperatures that are not left out.</p>"
-    return table(head, rows)
-
-
-def jump_table(result: Conductivity) -> str:
-    """The table of jumps and block averages as HTML."""
-    head = (
-        "T, K",
-        "jumps",
-        "rate, 1/ps",
-        "residence, ps",
-        "length, Å",
-        "correlation",
-        "D by blocks, cm²/s",
-        "log slope",
-    )
-    rows = []
-    for t in result.transports:
-        j = t.jumps
-        numbers = (f"{j.rate:.3g}", f"{j.residence:.3g}", f"{j.length:.3g}", f"{j.correlation:.2f}")
-        rows.append((f"{t.temperature:g}", f"{j.count}", *numbers, shown(t.tracer_blocks), f"{t.log_slope:.2f}"))
-    return table(head, rows)
 
 
 def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Results of a conductivity study at several temperatures."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Conductivity:
     collective_left_out: tuple[float, ...]  #: K, temperatures left out of the fit of σ
     nernst_einstein: ArrheniusFit | None  #: fit of σ_NE T, mS/cm K; None for fewer than two temperatures
     collective: ArrheniusFit | None  #: fit of σ T, mS/cm K; None for fewer than two temperatures
+    #: potential and options, as JSON values with units in the keys; empty if not known
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def melted(self) -> tuple[str, ...]:
@@ -46,6 +49,7 @@ class Conductivity:
     def to_json(self) -> dict[str, Any]:
         """All fields, with units in the keys."""
         return {
+            "conditions": dict(self.conditions),
             "runs": [t.to_json() for t in self.transports],
             "left_out_K": list(self.left_out),
             "left_out_of_collective_K": list(self.collective_left_out),
@@ -81,12 +85,13 @@ def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
     }
 
 
-def conclude(transports: list[Transport], charge: float) -> Conductivity:
+def conclude(transports: list[Transport], charge: float, conditions: Mapping[str, Any] | None = None) -> Conductivity:
     """Fit the temperatures that can be fitted, separately for tracer and collective coefficients.
 
     Args:
         transports: Results at each temperature.
         charge: Charge of the ion, in units of the elementary charge.
+        conditions: Potential and options, as JSON values.
     """
     ordered = sorted(transports, key=lambda t: t.temperature)
     return Conductivity(
@@ -95,6 +100,7 @@ def conclude(transports: list[Transport], charge: float) -> Conductivity:
         collective_left_out=tuple(t.temperature for t in ordered if not t.collective_sufficient),
         nernst_einstein=_fit([t for t in ordered if t.sufficient], "tracer", charge),
         collective=_fit([t for t in ordered if t.collective_sufficient], "collective", charge),
+        conditions=conditions or {},
     )
 
 

@@ -1,7 +1,8 @@
 """Simulations at one temperature: constant pressure, constant volume, production.
 
-Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, and a log for each. The same call
-resumes the simulations of a killed process, which loses at most the time stated in `engines.trajectories`.
+Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, a log for each, and `potential.json`.
+The same call resumes the simulations of a killed process, which loses at most the time stated in
+`engines.trajectories`.
 """
 
 import logging
@@ -16,6 +17,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from gnnpot.engines.md import MDConfig, MDSample, run_md
 from gnnpot.engines.trajectories import read_trajectory
 from gnnpot.errors import DataError
+from gnnpot.properties.conductivity.conditions import write_potential
 from gnnpot.properties.conductivity.config import ConductivityConfig
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,7 @@ def simulate(
             progress=report,
         )
         atoms = _next_start(result.atoms, path) if stage.name == "pressure" else _bare(result.atoms)
+    write_potential(calculator, folder)
     return folder / RUN
 
 
