@@ -250,7 +250,11 @@ def _show(study: "Study", path: Path) -> None:
     ):
         if rows:
             console.print(to_table([head, *rows], title))
-    for lead, reasons in (("not solid:", study.result.melted), ("too short:", study.result.too_short)):
+    for lead, reasons in (
+        ("not solid:", study.result.melted),
+        ("too short:", study.result.too_short),
+        ("caution:", study.result.cautions),
+    ):
         for reason in reasons:
             console.print(styled((lead, "yellow"), f" {reason}"))
     console.print(f"written to {path}")

@@ -34,6 +34,7 @@ from gnnpot.properties.conductivity.msd import (
     tracer_msd,
 )
 from gnnpot.properties.conductivity.result import conclude
+from gnnpot.properties.conductivity.tables import framework_cell
 from gnnpot.properties.conductivity.transport import conductivity_factor
 from gnnpot.units import BOLTZMANN
 
@@ -189,6 +190,8 @@ def test_a_framework_that_melts_is_left_out():
         assert not found.verdict and not found.sufficient and not found.collective_sufficient
         assert found.to_json()["verdict_framework"] == [reason] and not found.to_json()["sufficient"]
     assert all(t.sufficient and not t.framework_verdict for t in solid)
+    assert framework_cell(melted[0]).startswith("S 3") and framework_cell(analyse(walk(2e-5), 500.0)) == "–"
+    assert framework_cell(replace(solid[0], framework_diffusion={"S": -1e-9})) == "S < 0.1 %"
     result = conclude([*solid, melted[0]], 1.0)
     assert result.left_out == (800.0,) and 800.0 not in result.nernst_einstein.temperatures
     assert result.melted == (f"800 K: {melted[0].framework_verdict[0]}",) and result.melted[0] in result.verdict
@@ -209,6 +212,23 @@ def test_noise_is_no_melting():
     assert max(shares) > 0.02
     # nothing diffuses: there is nothing to compare with
     assert not analyse(with_framework(walk(1e-9), 0.0), 300.0).framework_verdict
+
+
+def test_intervals_that_do_not_overlap_are_a_caution():
+    """They leave no temperature out."""
+    from gnnpot.properties.conductivity.verdict import cautions
+
+    found = analyse(walk(2e-5, frames=400), 600.0)
+    other = replace(found, tracer_blocks=found.tracer.scaled(3.0), framework_diffusion={"S": 0.0})
+    (caution,) = cautions(other)
+    assert caution.startswith("the intervals of the tracer diffusion coefficient do not overlap")
+    assert cautions(replace(other, tracer_blocks=found.tracer)) == cautions(replace(other, tracer_blocks=None)) == ()
+    (unseen,) = cautions(replace(other, tracer_blocks=None, framework_diffusion={}))
+    assert "no element besides Li" in unseen
+    cautious = replace(other, cautions=(caution,), verdict=(), collective_verdict=())
+    result = conclude([cautious], 1.0)
+    assert cautious.sufficient and result.left_out == () and result.verdict == ()
+    assert result.cautions == (f"600 K: {caution}",) and result.to_json()["cautions"] == list(result.cautions)
 
 
 def test_arrhenius_finds_its_energy():
@@ -286,6 +306,7 @@ def test_maps():
     found = density(moved)
     voxel = SIDE**3 / found.values.size
     assert found.values.sum() * voxel == pytest.approx(24)
+    assert density(moved, most_points=1000).values.shape == (10, 10, 10)
     # two cells folded into one
     folded = density(moved, (2, 1, 1))
     assert folded.cell[0, 0] == pytest.approx(SIDE / 2)
@@ -301,7 +322,7 @@ def test_maps():
 def test_the_isosurface_of_a_cell_without_right_angles():
     """Points that plotly takes: a full grid along x, y, z; with the ions where they are."""
     pytest.importorskip("plotly")
-    from gnnpot.properties.conductivity.report import isosurface, on_box
+    from gnnpot.properties.conductivity.report import on_box
 
     cell = np.array([[4.0, 0, 0], [-2, 2 * 3**0.5, 0], [1, 0.5, 6]])
     ions = np.array([[0.5, 0.25, 0.5]]) @ cell + 0.1 * np.random.default_rng(0).normal(size=(200, 1, 3))
@@ -309,7 +330,46 @@ def test_the_isosurface_of_a_cell_without_right_angles():
     places, values = on_box(density(moved))
     assert len(places) == np.prod([len(np.unique(places[:, k].round(6))) for k in range(3)])
     assert np.average(places, axis=0, weights=values) == pytest.approx(ions.mean(axis=(0, 1)), abs=0.3)
-    assert "plotly" in isosurface(moved, (1, 1, 1))
+
+
+def test_the_report_shows_each_temperature(tmp_path):
+    """Maps and isosurfaces of all, with numbers along the axes, of blocks and at 300 K; the page stays small."""
+    pytest.importorskip("plotly")
+    from gnnpot.properties.conductivity.report import NAMES, write_report
+    from gnnpot.properties.conductivity.result import Study
+
+    moved = [with_framework(walk(d, seed=k, frames=600), 0.0) for k, d in enumerate((1e-5, 2e-5, 4e-5))]
+    # a large cell: its isosurface is drawn on a coarser grid
+    moved[0] = replace(moved[0], cell=60 * np.eye(3))
+    transports = [analyse(m, t) for m, t in zip(moved, (500.0, 600.0, 800.0), strict=True)]
+    result = conclude(transports, 1.0)
+    path = write_report(Study(result, tuple(moved), (2, 1, 1)), tmp_path, "Conductivity of Li")
+    written = {file.name for file in tmp_path.iterdir()}
+    assert {"maps-500K.png", "maps-600K.png", "maps.png"} <= written
+    assert all(any(file.match(pattern) for pattern in NAMES) for file in tmp_path.iterdir())
+    page = path.read_text()
+    assert page.count("<img alt=") == 6 and page.count('"type":"isosurface"') == 3 and '"label":"600 K"' in page
+    for text in ("D along b, 1e-6 cm²/s", "by blocks", "D at 300 K, cm²/s", "⟨cos²⟩ along a, b, c", ">framework<"):
+        assert text in page
+    assert "Potential and conditions" not in page and len(page) < 12e6
+    fit = json.loads((tmp_path / "conductivity.json").read_text())["fits"]["nernst_einstein"]
+    assert fit["D_300K_cm2_s"]["value"] == pytest.approx(result.diffusion.at(300.0).value)
+    # of equal cells, the same as from the conductivity
+    equal = conclude([replace(t, volume=SIDE**3) for t in transports], 1.0)
+    factor = conductivity_factor(24, SIDE**3, 300.0, 1.0)
+    assert equal.diffusion.at(300.0).value == pytest.approx(equal.nernst_einstein.at(300.0).value / factor, rel=1e-6)
+
+
+def test_self_parts_of_all_times_are_drawn():
+    """Vibrations in sites have a peak that is many times as high as the curves at long times."""
+    from gnnpot.properties.conductivity.pictures import draw_maps
+
+    moved = walk(1e-6, ions=8, frames=300)
+    axes = next(a for a in draw_maps(moved, (1, 1, 1), 600.0).axes if "self part" in a.get_ylabel())
+    low, high = axes.get_ylim()
+    curves = [line.get_ydata() for line in axes.lines]
+    assert len(curves) == 4 and high > max(curve.max() for curve in curves)
+    assert all(low < curve.max() / 10 for curve in curves)
 
 
 @pytest.fixture

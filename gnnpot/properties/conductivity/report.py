@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,21 @@ from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import Density, density
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
 from gnnpot.properties.conductivity.result import Conductivity, Study
-from gnnpot.properties.conductivity.tables import condition_tables, fit_table, jump_table, transport_table
+from gnnpot.properties.conductivity.tables import (
+    axes_table,
+    block_table,
+    condition_tables,
+    fit_table,
+    jump_table,
+    transport_table,
+)
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import page, save
 
-NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
+#: patterns of the files of a report; `maps.png` is of the highest temperature
+NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "maps-*K.png", "jumps.png", "report.html")
+#: approximate number of grid points of an isosurface, about 0.4 MB in the report
+_POINTS = 15_000
 
 
 def write_report(study: Study, folder: Path, title: str) -> Path:
@@ -26,13 +37,14 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
     except OSError as error:
         raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder (--output)") from None
     result.save(folder / "conductivity.json")
-    hottest = study.displacements[-1]
     pictures = {
         "msd": draw_msd(result.transports),
         "arrhenius": draw_arrhenius(result),
-        "maps": draw_maps(hottest, study.repeats, result.transports[-1].temperature),
         "jumps": draw_jumps(result.transports),
     }
+    names = [f"maps-{t.temperature:g}K" for t in result.transports[:-1]] + ["maps"]
+    rows = zip(names, study.displacements, result.transports, strict=True)
+    maps = [save(draw_maps(m, study.repeats, t.temperature), folder / f"{name}.png") for name, m, t in rows]
     images = {name: save(figure, folder / f"{name}.png") for name, figure in pictures.items()}
     sections = [
         f"<h1>{html.escape(title)}</h1>",
@@ -42,13 +54,15 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
         fit_table(result),
         images["arrhenius"],
         "<h2>Mean-square displacements</h2>",
+        block_table(result),
         images["msd"],
         "<h2>Jumps, and diffusion along the axes</h2>",
         jump_table(result),
+        axes_table(result),
         images["jumps"],
-        f"<h2>Density of {html.escape(hottest.ion)}, and van Hove's functions</h2>",
-        isosurface(hottest, study.repeats),
-        images["maps"],
+        f"<h2>Density of {html.escape(result.transports[0].ion)}, and van Hove's functions</h2>",
+        isosurfaces(study),
+        *reversed(maps),
         *condition_tables(result),
     ]
     path = folder / "report.html"
@@ -72,6 +86,8 @@ def _verdict(result: Conductivity) -> str:
             "<p>The sampling is long enough and the framework solid at all temperatures, by the report's own "
             "criteria.</p>"
         )
+    if result.cautions:
+        found.append(f"<p><b>Cautions</b>, for which no temperature is left out:</p>{_list(result.cautions)}")
     return "".join(found)
 
 
@@ -96,18 +112,33 @@ def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:
     return places, np.where(inside, found.values[tuple(nearest.T)], 0.0)
 
 
-def isosurface(moved: Displacements, repeats: tuple[int, int, int]) -> str:
-    """An interactive isosurface at twice the mean density, as HTML."""
+def isosurfaces(study: Study) -> str:
+    """Interactive isosurfaces at twice the mean density as HTML, with a menu of the temperatures."""
     import plotly.graph_objects as go
 
-    found = density(moved, repeats)
+    kelvin = [t.temperature for t in study.result.transports]
+    last = len(kelvin) - 1
+    figure = go.Figure([_isosurface(m, study.repeats, visible=k == last) for k, m in enumerate(study.displacements)])
+    buttons = [
+        {"label": f"{t:g} K", "method": "update", "args": [{"visible": [n == k for n in range(len(kelvin))]}]}
+        for k, t in enumerate(kelvin)
+    ]
+    menu = {"buttons": buttons, "active": last, "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "top"}
+    figure.update_layout(
+        height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene_aspectmode="data", updatemenus=[menu]
+    )
+    return figure.to_html(full_html=False, include_plotlyjs=True)
+
+
+def _isosurface(moved: Displacements, repeats: tuple[int, int, int], *, visible: bool) -> Any:
+    import plotly.graph_objects as go
+
+    found = density(moved, repeats, _POINTS)
     places, values = on_box(found)
     level = 2.0 * float(found.values.mean())
-    surface = go.Isosurface(
-        x=np.round(places[:, 0], 3), y=np.round(places[:, 1], 3), z=np.round(places[:, 2], 3),
-        value=np.round(values, 6), isomin=level, isomax=float(values.max()), surface_count=2, opacity=0.5,
-        caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
+    x, y, z = places.astype(np.float32).T
+    return go.Isosurface(
+        x=x, y=y, z=z, value=values.astype(np.float32), isomin=level, isomax=float(values.max()), surface_count=2,
+        opacity=0.5, caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
+        visible=visible,
     )  # fmt: skip
-    figure = go.Figure(surface)
-    figure.update_layout(height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene_aspectmode="data")
-    return figure.to_html(full_html=False, include_plotlyjs=True)

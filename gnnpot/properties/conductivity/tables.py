@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
@@ -62,7 +64,7 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
         "Haven ratio",
         "σ NE, mS/cm",
         "σ, mS/cm",
-        "largest D of the framework / D",
+        "framework",
         "enough",
     )
     rows = []
@@ -79,7 +81,7 @@ def framework_cell(t: Transport) -> str:
     if not t.framework_share:
         return "–"
     element, share = max(t.framework_share.items(), key=lambda item: item[1])
-    return f"{element} {100 * max(share, 0.0):.2g} %"
+    return f"{element} < 0.1 %" if share < 1e-3 else f"{element} {100 * share:.2g} %"
 
 
 def _enough(t: Transport) -> str:
@@ -92,11 +94,16 @@ def _enough(t: Transport) -> str:
 
 def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of the table of fits."""
-    head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
+    head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", f"D at {ROOM:g} K, cm²/s", "χ²/freedom")
     rows: list[tuple[str, ...]] = []
-    for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
+    for name, fit, of_diffusion in (
+        ("Nernst–Einstein", result.nernst_einstein, result.diffusion),
+        ("collective", result.collective, result.collective_diffusion),
+    ):
         if fit is not None:
-            rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
+            scatter = f"{fit.scatter:.2g}" if np.isfinite(fit.scatter) else "–"
+            diffusion = shown(None if of_diffusion is None else of_diffusion.at(ROOM))
+            rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), diffusion, scatter))
     return head, rows
 
 
@@ -113,23 +120,50 @@ def fit_table(result: Conductivity) -> str:
     return table(head, rows)
 
 
+def block_table(result: Conductivity) -> str:
+    """Diffusion coefficients from the fits and from block averages, as HTML."""
+    unit = "1e-6 cm²/s"
+    head = (
+        "T, K",
+        "fit from, ps",
+        f"D tracer, {unit}",
+        "by blocks",
+        f"D collective, {unit}",
+        "by blocks",
+        "log slope of the MSD",
+    )
+    rows = []
+    for t in result.transports:
+        pairs = (t.tracer, t.tracer_blocks, t.collective, t.collective_blocks)
+        cells = (shown(None if e is None else e.scaled(1e6)) for e in pairs)
+        rows.append((f"{t.temperature:g}", f"{t.fit_from:.3g}", *cells, f"{t.log_slope:.2f}"))
+    return table(head, rows)
+
+
+def axes_table(result: Conductivity) -> str:
+    """Tracer diffusion coefficients along the cell vectors, with 95 % intervals, as HTML."""
+    head = ("T, K", *(f"D along {axis}, 1e-6 cm²/s" for axis in "abc"))
+    rows = [(f"{t.temperature:g}", *(shown(axis.scaled(1e6)) for axis in t.axes)) for t in result.transports]
+    return table(head, rows)
+
+
 def jump_table(result: Conductivity) -> str:
-    """The table of jumps and block averages as HTML."""
+    """The table of jumps as HTML."""
     head = (
         "T, K",
         "jumps",
         "rate, 1/ps",
         "residence, ps",
         "length, Å",
-        "correlation",
-        "D by blocks, cm²/s",
-        "log slope",
+        "correlation factor",
+        "⟨cos²⟩ along a, b, c",
     )
     rows = []
     for t in result.transports:
         j = t.jumps
         numbers = (f"{j.rate:.3g}", f"{j.residence:.3g}", f"{j.length:.3g}", f"{j.correlation:.2f}")
-        rows.append((f"{t.temperature:g}", f"{j.count}", *numbers, shown(t.tracer_blocks), f"{t.log_slope:.2f}"))
+        along = ", ".join(f"{cosine:.2f}" for cosine in j.along)
+        rows.append((f"{t.temperature:g}", f"{j.count}", *numbers, along))
     return table(head, rows)
 
 

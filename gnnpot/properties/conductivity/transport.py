@@ -36,7 +36,7 @@ from gnnpot.properties.conductivity.msd import (
     tracer_msd,
     with_gaussian_variances,
 )
-from gnnpot.properties.conductivity.verdict import framework_reasons, slope, too_short, uncertain
+from gnnpot.properties.conductivity.verdict import cautions, framework_reasons, slope, too_short, uncertain
 
 #: elementary charge, C
 _ELEMENTARY_CHARGE = 1.602176634e-19
@@ -71,6 +71,7 @@ class Transport:
     verdict: tuple[str, ...]  #: reasons why the sampling is too short; empty if it is long enough
     collective_verdict: tuple[str, ...]  #: reasons why it is too short for the collective coefficient only
     framework_verdict: tuple[str, ...]  #: elements of the framework that diffuse, in words; empty if it is solid
+    cautions: tuple[str, ...]  #: what to consider besides; leaves the temperature in the fits
     tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_tracer
     collective_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_collective
     lags: np.ndarray = field(repr=False)  #: ps, lag times of the MSDs
@@ -127,6 +128,7 @@ class Transport:
             "sufficient_collective": self.collective_sufficient,
             "verdict_collective": list(self.collective_verdict),
             "verdict_framework": list(self.framework_verdict),
+            "cautions": list(self.cautions),
             "msd": {
                 "lag_ps": self.lags.tolist(),
                 "tracer_A2": self.tracer_msd.tolist(),
@@ -198,6 +200,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         verdict=(),
         collective_verdict=(),
         framework_verdict=(),
+        cautions=(),
         tracer_samples=samples["tracer"],
         collective_samples=samples["collective"],
         lags=lags * moved.frame_time,
@@ -209,6 +212,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         verdict=too_short(transport, config),
         collective_verdict=uncertain("collective", transport.collective, "longer"),
         framework_verdict=framework_reasons(transport, moved, config),
+        cautions=cautions(transport),
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of a run: whether its sampling is long enough, and whether the framework is solid.
+"""Checks of a run: whether its sampling is long enough, whether the framework is solid, and cautions.
 
     reasons = too_short(transport, config)
     reasons = framework_reasons(transport, moved, config)
@@ -81,6 +81,21 @@ def framework_reasons(t: "Transport", moved: Displacements, config: AnalysisConf
                 f"{element} diffuses at {100 * share:.2g} % of {t.ion}'s coefficient: the framework melts or reacts; "
                 f"leave this temperature out (if {element} is a mobile ion too, raise framework_limit)"
             )
+    return tuple(found)
+
+
+def cautions(t: "Transport") -> tuple[str, ...]:
+    """What to consider besides; none of it leaves a temperature out of the fits."""
+    found = []
+    fit, blocks = t.tracer, t.tracer_blocks
+    if blocks is not None and (blocks.low > fit.high or blocks.high < fit.low):
+        found.append(
+            f"the intervals of the tracer diffusion coefficient do not overlap: {fit.low:.3g} to {fit.high:.3g} cm²/s "
+            f"from the fit, {blocks.low:.3g} to {blocks.high:.3g} from blocks; the run may not be stationary, or too "
+            "short for rare jumps"
+        )
+    if not t.framework_diffusion:
+        found.append(f"the trajectory has no element besides {t.ion}: whether a framework melts can't be seen")
     return tuple(found)
 
 
