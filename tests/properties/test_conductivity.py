@@ -437,6 +437,37 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     assert isinstance(found, ConfigError) and "--frame-time: is for --trajectory" in str(found)
 
 
+def test_temperatures_are_added_anywhere(tmp_path, monkeypatch):
+    """Those of the folder keep their seeds, and so continue exactly; the order of a later call does not matter."""
+    from gnnpot.properties.conductivity import calc
+
+    seen = {}
+
+    def simulate(cell, calculator, config, temperature, *_):
+        seen[temperature] = config.seed + config.temperatures.index(temperature)
+
+    monkeypatch.setattr(calc, "simulate", simulate)
+    monkeypatch.setattr(calc, "analyse_folder", lambda folder, config, repeats: config)
+    atoms = Atoms("Li", cell=[3.0, 3.0, 3.0], pbc=True)
+
+    def conduct(*temperatures, **options):
+        seen.clear()
+        config = ConductivityConfig(ion="Li", temperatures=temperatures, seed=5, **options)
+        calc.calc(atoms, lambda: None, config, tmp_path / "study")
+        return dict(seen)
+
+    assert conduct(500.0, 800.0) == {500.0: 5, 800.0: 6}
+    assert conduct(500.0, 650.0, 800.0) == {500.0: 5, 800.0: 6, 650.0: 7}
+    assert conduct(400.0, 500.0, 650.0, 800.0) == {500.0: 5, 800.0: 6, 650.0: 7, 400.0: 8}
+    assert conduct(800.0, 650.0, 500.0, 400.0, production=200.0) == {500.0: 5, 800.0: 6, 650.0: 7, 400.0: 8}
+    with pytest.raises(ConfigError, match=r"also holds simulations at 650, 400 K; give all of its temperatures"):
+        conduct(500.0, 800.0)
+    with pytest.raises(ConfigError, match="in which these are different: timestep; give the same again"):
+        conduct(400.0, 500.0, 650.0, 800.0, timestep=1.0)
+    # what is refused leaves the folder as it was
+    assert conduct(400.0, 500.0, 650.0, 800.0)[650.0] == 7
+
+
 def test_the_potential_of_a_run_is_named(tmp_path):
     """By its weights; several, if temperatures were run with different ones."""
     from types import SimpleNamespace

@@ -68,7 +68,7 @@ def simulation_conditions(
         **_of_analysis(config.ion, config.analysis),
         "runs": [
             {"temperature_K": t, "seed": config.seed + k, **_of_frames(moved[k])}
-            for k, t in enumerate(config.temperatures)
+            for k, t in sorted(enumerate(config.temperatures), key=lambda item: item[1])
         ],
     }
 

@@ -53,7 +53,8 @@ class ConductivityConfig:
     production: Annotated[float, POSITIVE] = 100.0  #: ps, length of the production run
     interval: Annotated[float, POSITIVE] = 100.0  #: fs, time between frames
     thermostat_time: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the Bussi thermostat in production
-    seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed of the first temperature; increases by 1 for each next one
+    #: random seed of the first temperature; increases by 1 for each next one, and for each that is added later
+    seed: Annotated[int, INTEGER_FROM_0] = 0
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
 
     def __post_init__(self) -> None:
