@@ -19,7 +19,7 @@ from gnnpot.cli.common import (
 )
 from gnnpot.cli.console import Console, styled, to_table
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, NOT_ZERO, POSITIVE
+from gnnpot.domains import FINITE, INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, NOT_ZERO, POSITIVE
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
@@ -82,7 +82,11 @@ def conductivity(
         float | None, POSITIVE, typer.Option(help="Time (fs) between the frames of --trajectory.")
     ] = None,
     supercell: Annotated[str | None, typer.Option(help="Supercell, as 4x4x2; default: heights ≥ 12 Å.")] = None,
-    volume: Annotated[str, typer.Option(help="Cell: given (as in the file) or npt (mean at 0 GPa).")] = "given",
+    volume: Annotated[
+        str,
+        typer.Option(help="Cell: given (as in the file), npt (mean volume) or npt-full (mean cell, with its shape)."),
+    ] = "given",
+    pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa) of --volume npt and npt-full.")] = 0.0,
     production: Annotated[
         float, POSITIVE, typer.Option(help="Production time (ps) per temperature; a larger value extends a run.")
     ] = 100.0,
@@ -135,17 +139,18 @@ def _conduct(given: dict[str, Any]) -> None:
     kelvin = _numbers(given["temperatures"], "--temperatures")
     analysis = {name: given[name] for name in _ANALYSIS}
     options = {
-        name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
+        name: given[name]
+        for name in ("ion", "volume", "pressure", "timestep", "equilibration", "production", "interval", "seed")
     }
     options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
     from gnnpot.config import from_mapping
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
-    config = from_mapping(ConductivityConfig, options, where="conductivity")
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     _refuse_unused(given)
+    config = from_mapping(ConductivityConfig, options, where="conductivity")
     if trajectory is not None:
         place = output or default_output(trajectory[0], "-conductivity")
         _check_report(place)
@@ -167,13 +172,15 @@ def _conduct(given: dict[str, Any]) -> None:
 def _refuse_unused(given: dict[str, Any]) -> None:
     """Refuse options of the simulation beside --trajectory, and those of trajectories beside a structure."""
     simulation = (
-        "model", "supercell", "volume", "production", "equilibration", "timestep", "interval", "processes", "index",
-        "device", "dtype",
+        "model", "supercell", "volume", "pressure", "production", "equilibration", "timestep", "interval", "processes",
+        "index", "device", "dtype",
     )  # fmt: skip
     only = simulation if given["trajectory"] is not None else ("frame_time",)
     if named := changed_options(conductivity, given, only):
         other = "simulations, and --trajectory only analyses" if only is simulation else "--trajectory"
         raise ConfigError(f"{', '.join(named)}: is for {other}; leave it out")
+    if given["volume"] == "given" and changed_options(conductivity, given, ("pressure",)):
+        raise ConfigError("--pressure: is for --volume npt and npt-full; choose one of them, or leave it out")
 
 
 def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:

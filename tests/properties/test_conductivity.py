@@ -413,8 +413,11 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
         "volume, Å³",
     ):
         assert text in page
-    # a folder of an earlier version, which does not name the potential
+    # a folder of an earlier version, which does not name the potential, nor a pressure
     (folder / "300K/potential.json").unlink()
+    plan = json.loads((folder / "plan.json").read_text())
+    assert plan.pop("pressure") == 0.0
+    (folder / "plan.json").write_text(json.dumps(plan))
     assert run(line.replace("0.1", "0.2")).exit_code == 0
     longer = json.loads((folder / "conductivity.json").read_text())
     assert longer["runs"][0]["time_ps"] == pytest.approx(0.2)
@@ -466,6 +469,50 @@ def test_temperatures_are_added_anywhere(tmp_path, monkeypatch):
         conduct(400.0, 500.0, 650.0, 800.0, timestep=1.0)
     # what is refused leaves the folder as it was
     assert conduct(400.0, 500.0, 650.0, 800.0)[650.0] == 7
+
+
+def test_the_shape_of_the_cell_relaxes_under_pressure(tmp_path):
+    """Copper, stretched along c: `npt` keeps c/a, `npt-full` does not; 20 GPa make both smaller than 0 GPa."""
+    from ase.calculators.emt import EMT
+
+    from gnnpot.engines.trajectories import read_trajectory
+    from gnnpot.properties.conductivity.runs import simulate
+
+    sites = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    atoms = Atoms("Cu4", scaled_positions=sites, cell=[3.55, 3.55, 3.9], pbc=True)
+    times = {"equilibration": 0.3, "production": 0.08, "interval": 4.0}
+    found = {}
+    for volume, pressure in (("npt", 0.0), ("npt", 20.0), ("npt-full", 20.0)):
+        config = ConductivityConfig(ion="Cu", temperatures=(300.0,), volume=volume, pressure=pressure, **times)
+        folder = tmp_path / f"{volume}-{pressure:g}"
+        first = next(iter(read_trajectory(simulate(atoms, EMT(), config, 300.0, folder))))
+        cells = np.array([frame.cell.array for frame in read_trajectory(folder / "pressure.traj")])
+        mean = cells[int(0.3 * len(cells)) :]
+        if volume == "npt":
+            assert first.get_volume() == pytest.approx(np.linalg.det(mean).mean())
+        else:
+            np.testing.assert_allclose(first.cell.array, mean.mean(axis=0), atol=1e-6)
+        found[volume, pressure] = first
+    ratio = {key: a.cell.lengths()[2] / a.cell.lengths()[0] for key, a in found.items()}
+    assert ratio["npt", 0.0] == pytest.approx(3.9 / 3.55) == ratio["npt", 20.0]
+    assert ratio["npt-full", 20.0] < 3.9 / 3.55 - 0.01
+    assert found["npt", 20.0].get_volume() < 0.99 * found["npt", 0.0].get_volume()
+    assert found["npt-full", 20.0].get_volume() < 0.99 * found["npt", 0.0].get_volume()
+
+
+def test_a_pressure_without_effect_is_refused(run, tmp_path):
+    atoms = Atoms("Cu", cell=[3.0, 3.0, 3.0], pbc=True)
+    atoms.write("crystal.cif")
+    line = "conductivity crystal.cif -m ase.calculators.emt:EMT --ion Cu -q --pressure 2"
+    found = run(line).exception
+    assert isinstance(found, ConfigError) and str(found).startswith("--pressure: is for --volume npt and npt-full")
+    found = run(f"{line} --volume npt-full --equilibration 0").exception
+    assert isinstance(found, ConfigError) and "no time to find the volume of 'npt-full'" in str(found)
+    found = run("conductivity --trajectory run.traj --ion Cu -T 300 --pressure 2").exception
+    assert isinstance(found, ConfigError) and "--pressure: is for simulations" in str(found)
+    assert not (tmp_path / "crystal-conductivity").exists()
+    with pytest.raises(ValueError, match="pressure: has no effect on a given volume"):
+        ConductivityConfig(ion="Cu", pressure=1.0)
 
 
 def test_the_potential_of_a_run_is_named(tmp_path):

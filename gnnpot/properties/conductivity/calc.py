@@ -35,6 +35,8 @@ from gnnpot.runs.guard import check_name, check_run_folder
 from gnnpot.runs.processes import end_with_parent
 
 PLAN = "plan.json"
+#: options that earlier versions did not have, with the values that they stood for
+_LATER = {"pressure": 0.0}
 #: seconds between two reports of a process
 _REPORT_SECONDS = 0.5
 
@@ -142,7 +144,8 @@ def _read_plan(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    # folders of earlier versions do not have the later options
+    return _LATER | found if isinstance(found, dict) else {}
 
 
 def _in_order(folder: Path, before: Any, config: ConductivityConfig) -> tuple[float, ...]:

@@ -60,6 +60,7 @@ def simulation_conditions(
         "potential": distinct[0] if len(distinct) == 1 else distinct,
         "supercell": list(repeats),
         "volume": config.volume,
+        **({} if config.volume == "given" else {"pressure_GPa": config.pressure}),
         "timestep_fs": config.timestep,
         "thermostat": "bussi",
         "thermostat_time_fs": config.thermostat_time,
