@@ -19,7 +19,7 @@ from gnnpot.cli.common import (
 )
 from gnnpot.cli.console import Console, styled, to_table
 from gnnpot.cli.results import JsonOption
-from gnnpot.domains import INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, NOT_ZERO, POSITIVE
+from gnnpot.domains import FINITE, INTEGER_FROM_0, INTEGER_FROM_1, NOT_NEGATIVE, NOT_ZERO, POSITIVE
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from gnnpot.properties.conductivity.calc import ConductivityProgress
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.result import Study
+
+
+#: options of the analysis
+_ANALYSIS = ("charge", "jump_length", "fit_from", "discard", "framework_limit", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,11 @@ def conductivity(
         float | None, POSITIVE, typer.Option(help="Time (fs) between the frames of --trajectory.")
     ] = None,
     supercell: Annotated[str | None, typer.Option(help="Supercell, as 4x4x2; default: heights ≥ 12 Å.")] = None,
-    volume: Annotated[str, typer.Option(help="Cell: given (as in the file) or npt (mean at 0 GPa).")] = "given",
+    volume: Annotated[
+        str,
+        typer.Option(help="Cell: given (as in the file), npt (mean volume) or npt-full (mean cell, with its shape)."),
+    ] = "given",
+    pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa) of --volume npt and npt-full.")] = 0.0,
     production: Annotated[
         float, POSITIVE, typer.Option(help="Production time (ps) per temperature; a larger value extends a run.")
     ] = 100.0,
@@ -94,6 +102,11 @@ def conductivity(
     discard: Annotated[
         float, NOT_NEGATIVE, typer.Option(help="Initial production time (ps) that is excluded from the analysis.")
     ] = 0.0,
+    framework_limit: Annotated[
+        float,
+        POSITIVE,
+        typer.Option(help="Largest D of another element relative to the ion's; a temperature above is left out."),
+    ] = 0.02,
     seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
     processes: Annotated[
         int | None,
@@ -124,19 +137,20 @@ def _conduct(given: dict[str, Any]) -> None:
     """Run the command with the options `given`, by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
     kelvin = _numbers(given["temperatures"], "--temperatures")
-    analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
+    analysis = {name: given[name] for name in _ANALYSIS}
     options = {
-        name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
+        name: given[name]
+        for name in ("ion", "volume", "pressure", "timestep", "equilibration", "production", "interval", "seed")
     }
     options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
     from gnnpot.config import from_mapping
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
-    config = from_mapping(ConductivityConfig, options, where="conductivity")
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     _refuse_unused(given)
+    config = from_mapping(ConductivityConfig, options, where="conductivity")
     if trajectory is not None:
         place = output or default_output(trajectory[0], "-conductivity")
         _check_report(place)
@@ -158,13 +172,15 @@ def _conduct(given: dict[str, Any]) -> None:
 def _refuse_unused(given: dict[str, Any]) -> None:
     """Refuse options of the simulation beside --trajectory, and those of trajectories beside a structure."""
     simulation = (
-        "model", "supercell", "volume", "production", "equilibration", "timestep", "interval", "processes", "index",
-        "device", "dtype",
+        "model", "supercell", "volume", "pressure", "production", "equilibration", "timestep", "interval", "processes",
+        "index", "device", "dtype",
     )  # fmt: skip
     only = simulation if given["trajectory"] is not None else ("frame_time",)
     if named := changed_options(conductivity, given, only):
         other = "simulations, and --trajectory only analyses" if only is simulation else "--trajectory"
         raise ConfigError(f"{', '.join(named)}: is for {other}; leave it out")
+    if given["volume"] == "given" and changed_options(conductivity, given, ("pressure",)):
+        raise ConfigError("--pressure: is for --volume npt and npt-full; choose one of them, or leave it out")
 
 
 def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
@@ -192,6 +208,7 @@ def _check_report(folder: Path) -> None:
 
 def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":
     from gnnpot.properties.conductivity import analyse, read_displacements
+    from gnnpot.properties.conductivity.conditions import trajectory_conditions
     from gnnpot.properties.conductivity.result import Study, conclude
 
     if len(paths) != len(config.temperatures):
@@ -201,7 +218,9 @@ def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float
     order = sorted(range(len(paths)), key=lambda k: config.temperatures[k])
     moved = [read_displacements(paths[k], config.ion, frame_time) for k in order]
     transports = [analyse(m, config.temperatures[k], config.analysis) for k, m in zip(order, moved, strict=True)]
-    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved), (1, 1, 1))
+    kelvin = [config.temperatures[k] for k in order]
+    conditions = trajectory_conditions([paths[k] for k in order], moved, kelvin, config.analysis)
+    return Study(conclude(transports, config.analysis.charge_of(config.ion), conditions), tuple(moved), (1, 1, 1))
 
 
 def _simulated(
@@ -229,7 +248,7 @@ def _simulated(
 
 
 def _show(study: "Study", path: Path) -> None:
-    from gnnpot.properties.conductivity.report import fit_rows, transport_rows
+    from gnnpot.properties.conductivity.tables import fit_rows, transport_rows
 
     console = Console()
     for title, (head, rows) in (
@@ -238,8 +257,13 @@ def _show(study: "Study", path: Path) -> None:
     ):
         if rows:
             console.print(to_table([head, *rows], title))
-    for reason in study.result.verdict:
-        console.print(styled(("too short:", "yellow"), f" {reason}"))
+    for lead, reasons in (
+        ("not solid:", study.result.melted),
+        ("too short:", study.result.too_short),
+        ("caution:", study.result.cautions),
+    ):
+        for reason in reasons:
+            console.print(styled((lead, "yellow"), f" {reason}"))
     console.print(f"written to {path}")
 
 

@@ -28,6 +28,7 @@ class DiffusionConfig(AnalysisConfig):
         jump_length: Å, approximate distance between neighbouring sites.
         fit_from: ps, shortest lag time of the fits; default: the time at which ions have left their sites.
         discard: ps, initial part of the trajectory that is left out.
+        framework_limit: Largest diffusion coefficient of another element, relative to the ion's, of a solid framework.
         blocks: Number of blocks for block averages and their errors.
         seed: Random seed for samples of the posteriors.
     """

@@ -34,6 +34,7 @@ from gnnpot.properties.conductivity.msd import (
     tracer_msd,
 )
 from gnnpot.properties.conductivity.result import conclude
+from gnnpot.properties.conductivity.tables import framework_cell
 from gnnpot.properties.conductivity.transport import conductivity_factor
 from gnnpot.units import BOLTZMANN
 
@@ -167,6 +168,69 @@ def test_a_run_that_is_too_short_is_said_to_be():
         analyse(walk(1e-5, frames=100), 300.0, AnalysisConfig(discard=19.0))
 
 
+def with_framework(moved: Displacements, share: float, *, atoms: int = 30, seed: int = 50) -> Displacements:
+    """Add sulphur that vibrates, librates slowly, and diffuses at `share` of 2e-5 cm²/s; and still phosphorus."""
+    frames = len(moved.ions)
+    still = walk(0.0, ions=6, frames=frames, seed=seed + 1).ions
+    rng = np.random.default_rng(seed + 2)
+    # a correlation time of 10 ps
+    slow = lfilter([np.sqrt(1 - 0.98**2)], [1, -0.98], rng.normal(size=(frames, atoms, 3)), axis=0)
+    moving = walk(share * 2e-5, ions=atoms, frames=frames, seed=seed).ions + 0.3 * slow.astype(np.float32)
+    return replace(moved, framework={"P": still, "S": moving}, atoms=moved.atoms + 6 + atoms)
+
+
+def test_a_framework_that_melts_is_left_out():
+    """Sulphur at 32 % and 5 % of lithium's coefficient; solid, vibrating ones are used, also in short runs."""
+    solid = [analyse(with_framework(walk(2e-5, seed=s), 0.0, seed=50 + s), 500.0 + s) for s in range(3)]
+    melted = [analyse(with_framework(walk(2e-5, seed=9, frames=2000), share), 800.0) for share in (0.32, 0.05)]
+    for found, share in zip(melted, (0.32, 0.05), strict=True):
+        assert found.framework_share["S"] == pytest.approx(share, rel=0.3) and abs(found.framework_share["P"]) < 0.01
+        (reason,) = found.framework_verdict
+        assert reason.startswith("S diffuses at") and "melts or reacts" in reason
+        assert not found.verdict and not found.sufficient and not found.collective_sufficient
+        assert found.to_json()["verdict_framework"] == [reason] and not found.to_json()["sufficient"]
+    assert all(t.sufficient and not t.framework_verdict for t in solid)
+    assert framework_cell(melted[0]).startswith("S 3") and framework_cell(analyse(walk(2e-5), 500.0)) == "–"
+    assert framework_cell(replace(solid[0], framework_diffusion={"S": -1e-9})) == "S < 0.1 %"
+    result = conclude([*solid, melted[0]], 1.0)
+    assert result.left_out == (800.0,) and 800.0 not in result.nernst_einstein.temperatures
+    assert result.melted == (f"800 K: {melted[0].framework_verdict[0]}",) and result.melted[0] in result.verdict
+    assert not any("S diffuses" in reason for reason in result.too_short)
+    # a limit of its own, for two mobile ions
+    mixed = AnalysisConfig(framework_limit=1.0)
+    assert analyse(with_framework(walk(2e-5, seed=9, frames=2000), 0.32), 800.0, mixed).sufficient
+
+
+def test_noise_is_no_melting():
+    """Short runs of few atoms that vibrate: slopes scatter by more than the limit, and no temperature is left out."""
+    shares = []
+    for seed in range(20):
+        moved = with_framework(walk(2e-5, seed=seed, frames=200, ions=8), 0.0, atoms=4, seed=100 + 10 * seed)
+        found = analyse(moved, 600.0)
+        assert not found.framework_verdict
+        shares.append(found.framework_share["S"])
+    assert max(shares) > 0.02
+    # nothing diffuses: there is nothing to compare with
+    assert not analyse(with_framework(walk(1e-9), 0.0), 300.0).framework_verdict
+
+
+def test_intervals_that_do_not_overlap_are_a_caution():
+    """They leave no temperature out."""
+    from gnnpot.properties.conductivity.verdict import cautions
+
+    found = analyse(walk(2e-5, frames=400), 600.0)
+    other = replace(found, tracer_blocks=found.tracer.scaled(3.0), framework_diffusion={"S": 0.0})
+    (caution,) = cautions(other)
+    assert caution.startswith("the intervals of the tracer diffusion coefficient do not overlap")
+    assert cautions(replace(other, tracer_blocks=found.tracer)) == cautions(replace(other, tracer_blocks=None)) == ()
+    (unseen,) = cautions(replace(other, tracer_blocks=None, framework_diffusion={}))
+    assert "no element besides Li" in unseen
+    cautious = replace(other, cautions=(caution,), verdict=(), collective_verdict=())
+    result = conclude([cautious], 1.0)
+    assert cautious.sufficient and result.left_out == () and result.verdict == ()
+    assert result.cautions == (f"600 K: {caution}",) and result.to_json()["cautions"] == list(result.cautions)
+
+
 def test_arrhenius_finds_its_energy():
     rng = np.random.default_rng(0)
     temperatures = (500.0, 600.0, 700.0, 800.0)
@@ -242,6 +306,7 @@ def test_maps():
     found = density(moved)
     voxel = SIDE**3 / found.values.size
     assert found.values.sum() * voxel == pytest.approx(24)
+    assert density(moved, most_points=1000).values.shape == (10, 10, 10)
     # two cells folded into one
     folded = density(moved, (2, 1, 1))
     assert folded.cell[0, 0] == pytest.approx(SIDE / 2)
@@ -257,7 +322,7 @@ def test_maps():
 def test_the_isosurface_of_a_cell_without_right_angles():
     """Points that plotly takes: a full grid along x, y, z; with the ions where they are."""
     pytest.importorskip("plotly")
-    from gnnpot.properties.conductivity.report import isosurface, on_box
+    from gnnpot.properties.conductivity.report import on_box
 
     cell = np.array([[4.0, 0, 0], [-2, 2 * 3**0.5, 0], [1, 0.5, 6]])
     ions = np.array([[0.5, 0.25, 0.5]]) @ cell + 0.1 * np.random.default_rng(0).normal(size=(200, 1, 3))
@@ -265,7 +330,46 @@ def test_the_isosurface_of_a_cell_without_right_angles():
     places, values = on_box(density(moved))
     assert len(places) == np.prod([len(np.unique(places[:, k].round(6))) for k in range(3)])
     assert np.average(places, axis=0, weights=values) == pytest.approx(ions.mean(axis=(0, 1)), abs=0.3)
-    assert "plotly" in isosurface(moved, (1, 1, 1))
+
+
+def test_the_report_shows_each_temperature(tmp_path):
+    """Maps and isosurfaces of all, with numbers along the axes, of blocks and at 300 K; the page stays small."""
+    pytest.importorskip("plotly")
+    from gnnpot.properties.conductivity.report import NAMES, write_report
+    from gnnpot.properties.conductivity.result import Study
+
+    moved = [with_framework(walk(d, seed=k, frames=600), 0.0) for k, d in enumerate((1e-5, 2e-5, 4e-5))]
+    # a large cell: its isosurface is drawn on a coarser grid
+    moved[0] = replace(moved[0], cell=60 * np.eye(3))
+    transports = [analyse(m, t) for m, t in zip(moved, (500.0, 600.0, 800.0), strict=True)]
+    result = conclude(transports, 1.0)
+    path = write_report(Study(result, tuple(moved), (2, 1, 1)), tmp_path, "Conductivity of Li")
+    written = {file.name for file in tmp_path.iterdir()}
+    assert {"maps-500K.png", "maps-600K.png", "maps.png"} <= written
+    assert all(any(file.match(pattern) for pattern in NAMES) for file in tmp_path.iterdir())
+    page = path.read_text()
+    assert page.count("<img alt=") == 6 and page.count('"type":"isosurface"') == 3 and '"label":"600 K"' in page
+    for text in ("D along b, 1e-6 cm²/s", "by blocks", "D at 300 K, cm²/s", "⟨cos²⟩ along a, b, c", ">framework<"):
+        assert text in page
+    assert "Potential and conditions" not in page and len(page) < 12e6
+    fit = json.loads((tmp_path / "conductivity.json").read_text())["fits"]["nernst_einstein"]
+    assert fit["D_300K_cm2_s"]["value"] == pytest.approx(result.diffusion.at(300.0).value)
+    # of equal cells, the same as from the conductivity
+    equal = conclude([replace(t, volume=SIDE**3) for t in transports], 1.0)
+    factor = conductivity_factor(24, SIDE**3, 300.0, 1.0)
+    assert equal.diffusion.at(300.0).value == pytest.approx(equal.nernst_einstein.at(300.0).value / factor, rel=1e-6)
+
+
+def test_self_parts_of_all_times_are_drawn():
+    """Vibrations in sites have a peak that is many times as high as the curves at long times."""
+    from gnnpot.properties.conductivity.pictures import draw_maps
+
+    moved = walk(1e-6, ions=8, frames=300)
+    axes = next(a for a in draw_maps(moved, (1, 1, 1), 600.0).axes if "self part" in a.get_ylabel())
+    low, high = axes.get_ylim()
+    curves = [line.get_ydata() for line in axes.lines]
+    assert len(curves) == 4 and high > max(curve.max() for curve in curves)
+    assert all(low < curve.max() / 10 for curve in curves)
 
 
 @pytest.fixture
@@ -292,7 +396,28 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     found = json.loads((folder / "conductivity.json").read_text(), parse_constant=pytest.fail)
     assert [r["temperature_K"] for r in found["runs"]] == [300, 600] and not found["runs"][0]["sufficient"]
     assert found["fits"]["collective"] is None and found["runs"][0]["atoms"] == 8
-    assert "too short" in (folder / "report.html").read_text()
+    conditions = found["conditions"]
+    assert conditions["potential"] == {"model": "ase.calculators.emt:EMT"} and conditions["supercell"] == [1, 1, 2]
+    expected = {"timestep_fs": 2.0, "thermostat": "bussi", "volume": "npt", "charge_e": 1.0, "seed": 0}
+    assert expected.items() <= conditions.items() and conditions["gnnpot"]
+    assert [(r["seed"], r["frames"], r["ions"], r["atoms"]) for r in conditions["runs"]] == [
+        (0, 26, 2, 8),
+        (1, 26, 2, 8),
+    ]
+    page = (folder / "report.html").read_text()
+    for text in (
+        "too short",
+        "Potential and conditions",
+        "ase.calculators.emt:EMT",
+        "<td>1 x 1 x 2</td>",
+        "volume, Å³",
+    ):
+        assert text in page
+    # a folder of an earlier version, which does not name the potential, nor a pressure
+    (folder / "300K/potential.json").unlink()
+    plan = json.loads((folder / "plan.json").read_text())
+    assert plan.pop("pressure") == 0.0
+    (folder / "plan.json").write_text(json.dumps(plan))
     assert run(line.replace("0.1", "0.2")).exit_code == 0
     longer = json.loads((folder / "conductivity.json").read_text())
     assert longer["runs"][0]["time_ps"] == pytest.approx(0.2)
@@ -300,6 +425,10 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     # its analysis alone, on what it wrote
     only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
     assert only.exit_code == 0, only.exception
+    conditions = json.loads((tmp_path / "again/conductivity.json").read_text())["conditions"]
+    (known,) = conditions["runs"]
+    assert known["trajectory"].endswith("300K/run.zarr") and (known["frames"], known["frame_time_fs"]) == (51, 4.0)
+    assert "potential" not in conditions and "51" in (tmp_path / "again/report.html").read_text()
     assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
     unknown = run(line.replace("--ion Cu", "--ion Al")).exception
     assert isinstance(unknown, ConfigError) and "the charge of Al ions has no default" in str(unknown)
@@ -309,6 +438,102 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
         assert isinstance(found, ConfigError) and "only analyses" in str(found)
     found = run(line + " --frame-time 10").exception
     assert isinstance(found, ConfigError) and "--frame-time: is for --trajectory" in str(found)
+
+
+def test_temperatures_are_added_anywhere(tmp_path, monkeypatch):
+    """Those of the folder keep their seeds, and so continue exactly; the order of a later call does not matter."""
+    from gnnpot.properties.conductivity import calc
+
+    seen = {}
+
+    def simulate(cell, calculator, config, temperature, *_):
+        seen[temperature] = config.seed + config.temperatures.index(temperature)
+
+    monkeypatch.setattr(calc, "simulate", simulate)
+    monkeypatch.setattr(calc, "analyse_folder", lambda folder, config, repeats: config)
+    atoms = Atoms("Li", cell=[3.0, 3.0, 3.0], pbc=True)
+
+    def conduct(*temperatures, **options):
+        seen.clear()
+        config = ConductivityConfig(ion="Li", temperatures=temperatures, seed=5, **options)
+        calc.calc(atoms, lambda: None, config, tmp_path / "study")
+        return dict(seen)
+
+    assert conduct(500.0, 800.0) == {500.0: 5, 800.0: 6}
+    assert conduct(500.0, 650.0, 800.0) == {500.0: 5, 800.0: 6, 650.0: 7}
+    assert conduct(400.0, 500.0, 650.0, 800.0) == {500.0: 5, 800.0: 6, 650.0: 7, 400.0: 8}
+    assert conduct(800.0, 650.0, 500.0, 400.0, production=200.0) == {500.0: 5, 800.0: 6, 650.0: 7, 400.0: 8}
+    with pytest.raises(ConfigError, match=r"also holds simulations at 650, 400 K; give all of its temperatures"):
+        conduct(500.0, 800.0)
+    with pytest.raises(ConfigError, match="in which these are different: timestep; give the same again"):
+        conduct(400.0, 500.0, 650.0, 800.0, timestep=1.0)
+    # what is refused leaves the folder as it was
+    assert conduct(400.0, 500.0, 650.0, 800.0)[650.0] == 7
+
+
+def test_the_shape_of_the_cell_relaxes_under_pressure(tmp_path):
+    """Copper, stretched along c: `npt` keeps c/a, `npt-full` does not; 20 GPa make both smaller than 0 GPa."""
+    from ase.calculators.emt import EMT
+
+    from gnnpot.engines.trajectories import read_trajectory
+    from gnnpot.properties.conductivity.runs import simulate
+
+    sites = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    atoms = Atoms("Cu4", scaled_positions=sites, cell=[3.55, 3.55, 3.9], pbc=True)
+    times = {"equilibration": 0.3, "production": 0.08, "interval": 4.0}
+    found = {}
+    for volume, pressure in (("npt", 0.0), ("npt", 20.0), ("npt-full", 20.0)):
+        config = ConductivityConfig(ion="Cu", temperatures=(300.0,), volume=volume, pressure=pressure, **times)
+        folder = tmp_path / f"{volume}-{pressure:g}"
+        first = next(iter(read_trajectory(simulate(atoms, EMT(), config, 300.0, folder))))
+        cells = np.array([frame.cell.array for frame in read_trajectory(folder / "pressure.traj")])
+        mean = cells[int(0.3 * len(cells)) :]
+        if volume == "npt":
+            assert first.get_volume() == pytest.approx(np.linalg.det(mean).mean())
+        else:
+            np.testing.assert_allclose(first.cell.array, mean.mean(axis=0), atol=1e-6)
+        found[volume, pressure] = first
+    ratio = {key: a.cell.lengths()[2] / a.cell.lengths()[0] for key, a in found.items()}
+    assert ratio["npt", 0.0] == pytest.approx(3.9 / 3.55) == ratio["npt", 20.0]
+    assert ratio["npt-full", 20.0] < 3.9 / 3.55 - 0.01
+    assert found["npt", 20.0].get_volume() < 0.99 * found["npt", 0.0].get_volume()
+    assert found["npt-full", 20.0].get_volume() < 0.99 * found["npt", 0.0].get_volume()
+
+
+def test_a_pressure_without_effect_is_refused(run, tmp_path):
+    atoms = Atoms("Cu", cell=[3.0, 3.0, 3.0], pbc=True)
+    atoms.write("crystal.cif")
+    line = "conductivity crystal.cif -m ase.calculators.emt:EMT --ion Cu -q --pressure 2"
+    found = run(line).exception
+    assert isinstance(found, ConfigError) and str(found).startswith("--pressure: is for --volume npt and npt-full")
+    found = run(f"{line} --volume npt-full --equilibration 0").exception
+    assert isinstance(found, ConfigError) and "no time to find the volume of 'npt-full'" in str(found)
+    found = run("conductivity --trajectory run.traj --ion Cu -T 300 --pressure 2").exception
+    assert isinstance(found, ConfigError) and "--pressure: is for simulations" in str(found)
+    assert not (tmp_path / "crystal-conductivity").exists()
+    with pytest.raises(ValueError, match="pressure: has no effect on a given volume"):
+        ConductivityConfig(ion="Cu", pressure=1.0)
+
+
+def test_the_potential_of_a_run_is_named(tmp_path):
+    """By its weights; several, if temperatures were run with different ones."""
+    from types import SimpleNamespace
+
+    from gnnpot.properties.conductivity.conditions import simulation_conditions, write_potential
+
+    config = ConductivityConfig(ion="Li", temperatures=(500.0, 600.0), seed=3)
+    folders, moved = [tmp_path / "500K", tmp_path / "600K"], [walk(1e-5, frames=30, ions=2)] * 2
+    known = {"model": "my-model", "architecture": "sevennet", "functional": "PBE", "weights_sha256": "ab12"}
+    for folder in folders:
+        folder.mkdir()
+    assert simulation_conditions(config, (1, 1, 1), folders, moved)["potential"] == {}
+    for folder in folders:
+        write_potential(SimpleNamespace(parameters=known | {"dtype": "float32", "more": 1}), folder)
+    found = simulation_conditions(config, (1, 1, 1), folders, moved)
+    assert found["potential"] == known | {"dtype": "float32"} and [r["seed"] for r in found["runs"]] == [3, 4]
+    write_potential(SimpleNamespace(parameters=known | {"dtype": "float64"}), folders[1])
+    several = simulation_conditions(config, (1, 1, 1), folders, moved)["potential"]
+    assert [p["dtype"] for p in several] == ["float32", "float64"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import multiprocessing
 import queue
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gnnpot.compiler.together import usable_cores
 from gnnpot.engines.md import MDSample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.properties.conductivity.conditions import simulation_conditions
 from gnnpot.properties.conductivity.config import ConductivityConfig
 from gnnpot.properties.conductivity.displacements import read_displacements
 from gnnpot.properties.conductivity.result import Study, conclude
@@ -34,6 +35,8 @@ from gnnpot.runs.guard import check_name, check_run_folder
 from gnnpot.runs.processes import end_with_parent
 
 PLAN = "plan.json"
+#: options that earlier versions did not have, with the values that they stood for
+_LATER = {"pressure": 0.0}
 #: seconds between two reports of a process
 _REPORT_SECONDS = 0.5
 
@@ -75,7 +78,7 @@ def calc(
         SimulationError: if a run explodes; the others continue first.
     """
     cell, repeats = supercell(atoms, config)
-    _agree(folder, cell, config)
+    config = _agree(folder, cell, config)
     waiting = list(temperature_folders(folder, config))
     report = progress or (lambda _: None)
     if processes <= 1:
@@ -89,21 +92,23 @@ def calc(
 
 def analyse_folder(folder: Path, config: ConductivityConfig, repeats: tuple[int, int, int]) -> Study:
     """The analysis of simulations that have ended."""
-    moved, transports = [], []
+    moved, transports, places = [], [], []
     for temperature, place in temperature_folders(folder, config):
+        places.append(place)
         moved.append(read_displacements(place / RUN, config.ion))
         transports.append(analyse(moved[-1], temperature, config.analysis))
     order = sorted(range(len(moved)), key=lambda k: config.temperatures[k])
-    return Study(conclude(transports, config.analysis.charge_of(config.ion)), tuple(moved[k] for k in order), repeats)
+    conditions = simulation_conditions(config, repeats, places, moved)
+    result = conclude(transports, config.analysis.charge_of(config.ion), conditions)
+    return Study(result, tuple(moved[k] for k in order), repeats)
 
 
-def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:
-    """Write what the folder is for, or raise `ConfigError` if it is for something else."""
-    plan: dict[str, Any] = {"structure": structure_identity(cell, velocities=False), **asdict(config)}
-    # these decide nothing of the runs; more time continues a run
-    for name in ("analysis", "production"):
-        plan.pop(name)
-    plan = json.loads(json.dumps(plan))
+def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> ConductivityConfig:
+    """Write what the folder is for, and return the options with the temperatures in the folder's order.
+
+    Temperatures that are new follow those that the folder has, whose seeds depend on that order. Raises `ConfigError`
+    if the folder is for something else.
+    """
     path = check_name(folder) / PLAN
     check_run_folder(folder, path.is_file(), "--output")
     try:
@@ -111,21 +116,47 @@ def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:
     except OSError as error:
         raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder") from None
     if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        # temperatures may be added at the end: each has its own seed
-        several = plan["temperatures"][: len(before.get("temperatures", ()))] == before.get("temperatures")
-        differ = [name for name in plan if before.get(name) != plan[name] and not (name == "temperatures" and several)]
-        if differ:
+        before = _read_plan(path)
+        config = replace(config, temperatures=_in_order(folder, before.get("temperatures"), config))
+        plan = _plan(cell, config)
+        if differ := [name for name in plan if name != "temperatures" and before.get(name) != plan[name]]:
             raise ConfigError(
-                f"{folder}: holds simulations with another {', '.join(differ)}; give the same again, or name another "
-                "folder"
+                f"{folder}: holds simulations in which these are different: {', '.join(differ)}; give the same again, "
+                "or name another folder"
             )
     elif any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty and holds no study of a conductivity; name another folder")
-    write_text(path, json.dumps(plan, indent=1) + "\n")
+    write_text(path, json.dumps(_plan(cell, config), indent=1) + "\n")
+    return config
+
+
+def _plan(cell: Atoms, config: ConductivityConfig) -> dict[str, Any]:
+    """What decides where the runs go, as JSON values."""
+    plan: dict[str, Any] = {"structure": structure_identity(cell, velocities=False), **asdict(config)}
+    # these decide nothing of the runs; more time continues a run
+    for name in ("analysis", "production"):
+        plan.pop(name)
+    return json.loads(json.dumps(plan))
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    # folders of earlier versions do not have the later options
+    return _LATER | found if isinstance(found, dict) else {}
+
+
+def _in_order(folder: Path, before: Any, config: ConductivityConfig) -> tuple[float, ...]:
+    """The temperatures that the folder has, in its order, and then the new ones."""
+    known = tuple(before) if isinstance(before, list) else ()
+    if missing := [t for t in known if t not in config.temperatures]:
+        raise ConfigError(
+            f"{folder}: also holds simulations at {', '.join(f'{t:g}' for t in missing)} K; give all of its "
+            "temperatures, with new ones anywhere between them, or name another folder"
+        )
+    return (*known, *(t for t in config.temperatures if t not in known))
 
 
 def _reporter(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from ase.data import chemical_symbols
 
-from gnnpot.domains import INTEGER_FROM_0, NOT_NEGATIVE, NOT_ZERO, POSITIVE, check_fields
+from gnnpot.domains import FINITE, INTEGER_FROM_0, NOT_NEGATIVE, NOT_ZERO, POSITIVE, check_fields
 
 #: elements whose mobile ions carry one elementary charge, of either sign
 SINGLY_CHARGED = frozenset({"H", "Li", "Na", "K", "Rb", "Cs", "Cu", "Ag", "F", "Cl", "Br", "I"})
@@ -21,6 +21,8 @@ class AnalysisConfig:
     #: ps, shortest lag time of the fits; None: the time at which ions have left their sites
     fit_from: Annotated[float | None, POSITIVE] = None
     discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps, initial part of the trajectory that is left out
+    #: largest D of another element relative to the ion's; temperatures at which it is larger are left out of the fits
+    framework_limit: Annotated[float, POSITIVE] = 0.02
     blocks: int = 10  #: number of blocks for block averages and their errors
     seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed for samples of the posteriors
 
@@ -44,14 +46,17 @@ class ConductivityConfig:
     temperatures: Annotated[tuple[float, ...], POSITIVE] = (500.0, 650.0, 800.0)  #: K
     supercell: tuple[int, int, int] | None = None  #: repeats; None: the least for heights of at least `min_length`
     min_length: Annotated[float, POSITIVE] = 12.0  #: Å, minimum height of the supercell if `supercell` is None
-    volume: Literal["given", "npt"] = "given"  #: `given`: cell of the structure; `npt`: mean volume at zero pressure
+    #: `given`: cell of the structure; `npt`: mean volume at `pressure`; `npt-full`: mean cell, with its shape
+    volume: Literal["given", "npt", "npt-full"] = "given"
+    pressure: Annotated[float, FINITE] = 0.0  #: GPa, for `npt` and `npt-full`
     timestep: Annotated[float, POSITIVE] = 2.0  #: fs
-    #: ps, equilibration at constant volume before production; for `npt`, before it the same time at constant pressure
+    #: ps, equilibration at constant volume before production; for `npt…`, before it the same time at constant pressure
     equilibration: Annotated[float, NOT_NEGATIVE] = 10.0
     production: Annotated[float, POSITIVE] = 100.0  #: ps, length of the production run
     interval: Annotated[float, POSITIVE] = 100.0  #: fs, time between frames
     thermostat_time: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the Bussi thermostat in production
-    seed: Annotated[int, INTEGER_FROM_0] = 0  #: random seed of the first temperature; increases by 1 for each next one
+    #: random seed of the first temperature; increases by 1 for each next one, and for each that is added later
+    seed: Annotated[int, INTEGER_FROM_0] = 0
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,12 @@ class ConductivityConfig:
             raise ValueError("temperatures: one is given twice")
         if self.supercell is not None and min(self.supercell) < 1:
             raise ValueError(f"supercell: {self.supercell} has a direction without a cell")
+        if self.volume == "given" and self.pressure != 0:
+            raise ValueError(
+                "pressure: has no effect on a given volume; choose volume npt or npt-full, or leave it out"
+            )
+        if self.volume != "given" and self.equilibration == 0:
+            raise ValueError(f"equilibration: 0 ps leave no time to find the volume of '{self.volume}'; give more")
         if self.interval < self.timestep or 1000 * self.production < 20 * self.interval:
             raise ValueError("interval: is shorter than a time step, or gives fewer than 20 frames; change it")
 

@@ -41,10 +41,18 @@ class VanHove:
     distinct_part: np.ndarray  #: [K, R] G_d
 
 
-def density(moved: Displacements, repeats: tuple[int, int, int] = (1, 1, 1)) -> Density:
-    """Calculate the density in the cell of which the simulated cell contains `repeats` along each vector."""
+def density(moved: Displacements, repeats: tuple[int, int, int] = (1, 1, 1), most_points: int | None = None) -> Density:
+    """Calculate the density in the cell of which the simulated cell contains `repeats` along each vector.
+
+    Args:
+        moved: Displacements.
+        repeats: Repeats of the cell in the simulated cell.
+        most_points: Approximate limit of the number of grid points, for which the grid is made coarser.
+    """
     cell = moved.cell / np.array(repeats)[:, None]
-    shape = np.maximum(2, np.round(np.linalg.norm(cell, axis=1) / _SPACING).astype(int))
+    lengths = np.linalg.norm(cell, axis=1)
+    spacing = _SPACING if most_points is None else max(_SPACING, float(np.cbrt(np.prod(lengths) / most_points)))
+    shape = np.maximum(2, np.round(lengths / spacing).astype(int))
     counts = np.zeros(int(np.prod(shape)), dtype=np.int64)
     inverse = np.linalg.inv(cell)
     for positions in moved.ions:

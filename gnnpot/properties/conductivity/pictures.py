@@ -16,6 +16,9 @@ from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 #: ratio of the largest to the smallest MSD at the longest lag, above which axes are logarithmic
 _LOGARITHMIC = 20.0
 
+#: lower end of the axis of the self part of van Hove's function, relative to its largest value
+_LOWEST = 1e-3
+
 
 def _color(k: int) -> str:
     return COLORS[k % len(COLORS)]
@@ -36,7 +39,7 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
             values = getattr(t, f"{name}_msd")
             sufficient = t.sufficient if name == "tracer" else t.collective_sufficient
             style = "-" if sufficient else ":"
-            shown = f"{t.temperature:g} K" + ("" if sufficient else ", too uncertain")
+            shown = f"{t.temperature:g} K" + ("" if sufficient else ", left out")
             axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
             fitted = t.lags >= t.fit_from
             slope = 6 * getattr(t, name).value * 1e4
@@ -112,8 +115,11 @@ def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: 
         for n, (time, row) in enumerate(zip(hove.times, values, strict=True)):
             axes.plot(hove.distances, row, color=_color(n), linewidth=1.2, label=f"{time:.3g} ps")
         axes.set(xlabel="r, Å", ylabel=f"van Hove, {name}")
-        if k == 0:
-            axes.set_ylim(0, 1.1 * np.max(values[-1]) + 0.1)
+        if k == 0 and np.any(values > 0):
+            # the peak of vibrations is many times as high as the curves at long times
+            highest = float(np.max(values))
+            axes.set(yscale="log", ylim=(_LOWEST * highest, 2 * highest))
+            plain_log_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=8, title=f"{moved.ion}, {temperature:g} K", title_fontsize=8)
         tidy(axes)
     return figure

@@ -1,33 +1,32 @@
 """Report of a conductivity study: JSON, PNG, and a self-contained HTML file."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import Density, density
-from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
-from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
-from gnnpot.properties.conductivity.transport import Transport
+from gnnpot.properties.conductivity.result import Conductivity, Study
+from gnnpot.properties.conductivity.tables import (
+    axes_table,
+    block_table,
+    condition_tables,
+    fit_table,
+    jump_table,
+    transport_table,
+)
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import page, save, table
+from gnnpot.runs.pages import page, save
 
-NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
-
-
-def shown(estimate: Estimate | None) -> str:
-    """Format a value with its interval."""
-    if estimate is None:
-        return "–"
-    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
-
-
-def _number(value: float) -> str:
-    """Format a number with three significant digits, from 1000 to 10⁶ as an integer."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+#: patterns of the files of a report; `maps.png` is of the highest temperature
+NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "maps-*K.png", "jumps.png", "report.html")
+#: approximate number of grid points of an isosurface, about 0.4 MB in the report
+_POINTS = 15_000
 
 
 def write_report(study: Study, folder: Path, title: str) -> Path:
@@ -38,13 +37,14 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
     except OSError as error:
         raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder (--output)") from None
     result.save(folder / "conductivity.json")
-    hottest = study.displacements[-1]
     pictures = {
         "msd": draw_msd(result.transports),
         "arrhenius": draw_arrhenius(result),
-        "maps": draw_maps(hottest, study.repeats, result.transports[-1].temperature),
         "jumps": draw_jumps(result.transports),
     }
+    names = [f"maps-{t.temperature:g}K" for t in result.transports[:-1]] + ["maps"]
+    rows = zip(names, study.displacements, result.transports, strict=True)
+    maps = [save(draw_maps(m, study.repeats, t.temperature), folder / f"{name}.png") for name, m, t in rows]
     images = {name: save(figure, folder / f"{name}.png") for name, figure in pictures.items()}
     sections = [
         f"<h1>{html.escape(title)}</h1>",
@@ -54,13 +54,16 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
         fit_table(result),
         images["arrhenius"],
         "<h2>Mean-square displacements</h2>",
+        block_table(result),
         images["msd"],
         "<h2>Jumps, and diffusion along the axes</h2>",
         jump_table(result),
+        axes_table(result),
         images["jumps"],
-        f"<h2>Density of {html.escape(hottest.ion)}, and van Hove's functions</h2>",
-        isosurface(hottest, study.repeats),
-        images["maps"],
+        f"<h2>Density of {html.escape(result.transports[0].ion)}, and van Hove's functions</h2>",
+        isosurfaces(study),
+        *reversed(maps),
+        *condition_tables(result),
     ]
     path = folder / "report.html"
     write_text(path, page(title, sections))
@@ -68,84 +71,28 @@ def write_report(study: Study, folder: Path, title: str) -> Path:
 
 
 def _verdict(result: Conductivity) -> str:
-    if not result.verdict:
-        return "<p>The sampling is long enough at all temperatures, by the report's own criteria.</p>"
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in result.verdict)
-    lead = (
-        "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits (where it is the "
-        "collective coefficient, of its fit only):"
-    )
-    return f"<p>{lead}</p><ul>{reasons}</ul>"
+    found = []
+    if result.melted:
+        lead = "<b>The framework is not solid</b>; these temperatures are left out of the fits:"
+        found.append(f"<p>{lead}</p>{_list(result.melted)}")
+    if result.too_short:
+        lead = (
+            "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits (where it is "
+            "the collective coefficient, of its fit only):"
+        )
+        found.append(f"<p>{lead}</p>{_list(result.too_short)}")
+    if not found:
+        found.append(
+            "<p>The sampling is long enough and the framework solid at all temperatures, by the report's own "
+            "criteria.</p>"
+        )
+    if result.cautions:
+        found.append(f"<p><b>Cautions</b>, for which no temperature is left out:</p>{_list(result.cautions)}")
+    return "".join(found)
 
 
-def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the main table, with 95 % intervals in parentheses."""
-    head = (
-        "T, K",
-        "ps",
-        "D tracer, 1e-6 cm²/s",
-        "D collective, 1e-6 cm²/s",
-        "Haven ratio",
-        "σ NE, mS/cm",
-        "σ, mS/cm",
-        "enough",
-    )
-    rows = []
-    for t in result.transports:
-        diffusion = (t.tracer.scaled(1e6), t.collective.scaled(1e6))
-        values = (*diffusion, t.haven_ratio, t.nernst_einstein, t.conductivity)
-        cells = (shown(value) for value in values)
-        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, _enough(t)))
-    return head, rows
-
-
-def _enough(t: Transport) -> str:
-    if t.collective_sufficient:
-        return "yes"
-    return "tracer only" if t.sufficient else "no"
-
-
-def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the table of fits."""
-    head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
-    rows: list[tuple[str, ...]] = []
-    for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
-        if fit is not None:
-            rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
-    return head, rows
-
-
-def transport_table(result: Conductivity) -> str:
-    """The main table as HTML."""
-    return table(*transport_rows(result))
-
-
-def fit_table(result: Conductivity) -> str:
-    """The table of fits as HTML."""
-    head, rows = fit_rows(result)
-    if not rows:
-        return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"
-    return table(head, rows)
-
-
-def jump_table(result: Conductivity) -> str:
-    """The table of jumps and block averages as HTML."""
-    head = (
-        "T, K",
-        "jumps",
-        "rate, 1/ps",
-        "residence, ps",
-        "length, Å",
-        "correlation",
-        "D by blocks, cm²/s",
-        "log slope",
-    )
-    rows = []
-    for t in result.transports:
-        j = t.jumps
-        numbers = (f"{j.rate:.3g}", f"{j.residence:.3g}", f"{j.length:.3g}", f"{j.correlation:.2f}")
-        rows.append((f"{t.temperature:g}", f"{j.count}", *numbers, shown(t.tracer_blocks), f"{t.log_slope:.2f}"))
-    return table(head, rows)
+def _list(reasons: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons) + "</ul>"
 
 
 def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:
@@ -165,18 +112,33 @@ def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:
     return places, np.where(inside, found.values[tuple(nearest.T)], 0.0)
 
 
-def isosurface(moved: Displacements, repeats: tuple[int, int, int]) -> str:
-    """An interactive isosurface at twice the mean density, as HTML."""
+def isosurfaces(study: Study) -> str:
+    """Interactive isosurfaces at twice the mean density as HTML, with a menu of the temperatures."""
     import plotly.graph_objects as go
 
-    found = density(moved, repeats)
+    kelvin = [t.temperature for t in study.result.transports]
+    last = len(kelvin) - 1
+    figure = go.Figure([_isosurface(m, study.repeats, visible=k == last) for k, m in enumerate(study.displacements)])
+    buttons = [
+        {"label": f"{t:g} K", "method": "update", "args": [{"visible": [n == k for n in range(len(kelvin))]}]}
+        for k, t in enumerate(kelvin)
+    ]
+    menu = {"buttons": buttons, "active": last, "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "top"}
+    figure.update_layout(
+        height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene_aspectmode="data", updatemenus=[menu]
+    )
+    return figure.to_html(full_html=False, include_plotlyjs=True)
+
+
+def _isosurface(moved: Displacements, repeats: tuple[int, int, int], *, visible: bool) -> Any:
+    import plotly.graph_objects as go
+
+    found = density(moved, repeats, _POINTS)
     places, values = on_box(found)
     level = 2.0 * float(found.values.mean())
-    surface = go.Isosurface(
-        x=np.round(places[:, 0], 3), y=np.round(places[:, 1], 3), z=np.round(places[:, 2], 3),
-        value=np.round(values, 6), isomin=level, isomax=float(values.max()), surface_count=2, opacity=0.5,
-        caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
+    x, y, z = places.astype(np.float32).T
+    return go.Isosurface(
+        x=x, y=y, z=z, value=values.astype(np.float32), isomin=level, isomax=float(values.max()), surface_count=2,
+        opacity=0.5, caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
+        visible=visible,
     )  # fmt: skip
-    figure = go.Figure(surface)
-    figure.update_layout(height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene_aspectmode="data")
-    return figure.to_html(full_html=False, include_plotlyjs=True)

@@ -1,7 +1,8 @@
 """Simulations at one temperature: constant pressure, constant volume, production.
 
-Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, and a log for each. The same call
-resumes the simulations of a killed process, which loses at most the time stated in `engines.trajectories`.
+Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, a log for each, and `potential.json`.
+The same call resumes the simulations of a killed process, which loses at most the time stated in
+`engines.trajectories`.
 """
 
 import logging
@@ -14,8 +15,10 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.engines.md import MDConfig, MDSample, run_md
+from gnnpot.engines.md_config import Ensemble
 from gnnpot.engines.trajectories import read_trajectory
 from gnnpot.errors import DataError
+from gnnpot.properties.conductivity.conditions import write_potential
 from gnnpot.properties.conductivity.config import ConductivityConfig
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 RUN = "run.zarr"
 #: fs, time constant of the thermostat during equilibration
 _FAST = 100.0
+#: ensembles of the stage at constant pressure
+_ENSEMBLES: dict[str, Ensemble] = {"npt": "npt-isotropic", "npt-full": "npt-full"}
 #: fraction of the time at constant pressure that is left out of the mean volume
 _SETTLING = 0.3
 
@@ -38,7 +43,7 @@ class SimulationStage:
 def stages(config: ConductivityConfig) -> list[SimulationStage]:
     """Stages of the simulations at each temperature, in order."""
     waiting = config.steps(config.equilibration)
-    found = [SimulationStage("pressure", waiting)] if config.volume == "npt" and waiting else []
+    found = [SimulationStage("pressure", waiting)] if config.volume != "given" and waiting else []
     found += [SimulationStage("volume", waiting)] if waiting else []
     # a whole number of intervals, so that frames remain equally spaced if the run is extended
     every = frame_steps(config)
@@ -99,12 +104,13 @@ def simulate(
 
         first = not atoms.has("momenta")
         options = MDConfig(
-            ensemble="npt-isotropic" if stage.name == "pressure" else "bussi",
+            ensemble=_ENSEMBLES[config.volume] if stage.name == "pressure" else "bussi",
             temperature=temperature,
             timestep=config.timestep,
             steps=stage.steps,
             taut=config.thermostat_time if stage.name == "run" else _FAST,
             taup=10 * _FAST,
+            pressure=config.pressure,
             seed=seed,
             keep_velocities=not first,
             interval=frame_steps(config),
@@ -119,12 +125,18 @@ def simulate(
             resume=True,
             progress=report,
         )
-        atoms = _next_start(result.atoms, path) if stage.name == "pressure" else _bare(result.atoms)
+        atoms = _next_start(result.atoms, path, config) if stage.name == "pressure" else _bare(result.atoms)
+    write_potential(calculator, folder)
     return folder / RUN
 
 
-def _next_start(atoms: Atoms, path: Path) -> Atoms:
-    """The last structure of the stage at constant pressure, scaled to the mean volume."""
+def _next_start(atoms: Atoms, path: Path, config: ConductivityConfig) -> Atoms:
+    """The last structure of the stage at constant pressure, scaled to the mean volume (`npt`) or cell (`npt-full`)."""
+    if config.volume == "npt-full":
+        cells = np.array([frame.cell.array for frame in read_trajectory(path)])
+        atoms = _bare(atoms)
+        atoms.set_cell(cells[int(_SETTLING * len(cells)) :].mean(axis=0), scale_atoms=True)
+        return atoms
     volumes = [frame.get_volume() for frame in read_trajectory(path)]
     later = volumes[int(_SETTLING * len(volumes)) :]
     atoms = _bare(atoms)

@@ -1,4 +1,4 @@
-"""Transport coefficients of an ion at one temperature, and checks that the run is long enough.
+"""Transport coefficients of an ion at one temperature, with checks of the run.
 
     transport = analyse(displacements, temperature=600)
     transport.tracer.value, transport.nernst_einstein, transport.verdict
@@ -36,6 +36,7 @@ from gnnpot.properties.conductivity.msd import (
     tracer_msd,
     with_gaussian_variances,
 )
+from gnnpot.properties.conductivity.verdict import cautions, framework_reasons, slope, too_short, uncertain
 
 #: elementary charge, C
 _ELEMENTARY_CHARGE = 1.602176634e-19
@@ -43,11 +44,6 @@ _ELEMENTARY_CHARGE = 1.602176634e-19
 _BOLTZMANN = 1.380649e-23
 #: Å³ in cm³
 _CM3 = 1e-24
-
-# a run is too short if one of these limits is violated
-_WIDEST = 0.5  #: largest half width of an interval, relative to its value
-_FEWEST_JUMPS = 50  #: smallest number of jumps of all ions, N MSD(T/2)/a²
-_STRAIGHTEST = 0.15  #: largest difference of d ln MSD/d ln τ from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +70,8 @@ class Transport:
     jumps: Jumps
     verdict: tuple[str, ...]  #: reasons why the sampling is too short; empty if it is long enough
     collective_verdict: tuple[str, ...]  #: reasons why it is too short for the collective coefficient only
+    framework_verdict: tuple[str, ...]  #: elements of the framework that diffuse, in words; empty if it is solid
+    cautions: tuple[str, ...]  #: what to consider besides; leaves the temperature in the fits
     tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_tracer
     collective_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of the posterior of D_collective
     lags: np.ndarray = field(repr=False)  #: ps, lag times of the MSDs
@@ -82,13 +80,19 @@ class Transport:
 
     @property
     def sufficient(self) -> bool:
-        """Whether the sampling was long enough for the tracer coefficient."""
-        return not self.verdict
+        """Whether the tracer coefficient can be fitted: the sampling was long enough, and the framework is solid."""
+        return not (self.verdict or self.framework_verdict)
 
     @property
     def collective_sufficient(self) -> bool:
-        """Whether the sampling was long enough for both coefficients."""
+        """Whether both coefficients can be fitted."""
         return self.sufficient and not self.collective_verdict
+
+    @property
+    def framework_share(self) -> dict[str, float]:
+        """`framework_diffusion` relative to the tracer diffusion coefficient of the ion."""
+        of_ion = self.tracer.value
+        return {e: d / of_ion if of_ion > 0 else float("nan") for e, d in self.framework_diffusion.items()}
 
     def to_json(self) -> dict[str, Any]:
         """All fields except the samples, with units in the keys."""
@@ -117,11 +121,14 @@ class Transport:
             "sigma_collective_mS_cm": interval(self.conductivity),
             "log_slope": self.log_slope,
             "framework_D_cm2_s": self.framework_diffusion,
+            "framework_D_relative_to_ion": self.framework_share,
             "jumps": self.jumps.to_json(),
             "sufficient": self.sufficient,
             "verdict": list(self.verdict),
             "sufficient_collective": self.collective_sufficient,
             "verdict_collective": list(self.collective_verdict),
+            "verdict_framework": list(self.framework_verdict),
+            "cautions": list(self.cautions),
             "msd": {
                 "lag_ps": self.lags.tolist(),
                 "tracer_A2": self.tracer_msd.tolist(),
@@ -188,18 +195,25 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         nernst_einstein=found["tracer"].scaled(factor),
         conductivity=found["collective"].scaled(factor),
         log_slope=log_slope(tracer, first),
-        framework_diffusion={e: _slope(positions, moved.frame_time) for e, positions in moved.framework.items()},
+        framework_diffusion={e: slope(positions, moved.frame_time) for e, positions in moved.framework.items()},
         jumps=count_jumps(moved, config.jump_length, found["tracer"].value),
         verdict=(),
         collective_verdict=(),
+        framework_verdict=(),
+        cautions=(),
         tracer_samples=samples["tracer"],
         collective_samples=samples["collective"],
         lags=lags * moved.frame_time,
         tracer_msd=tracer.values,
         collective_msd=collective.values,
     )
-    uncertain = _uncertain("collective", transport.collective, "longer")
-    return replace(transport, verdict=_verdict(transport, config), collective_verdict=uncertain)
+    return replace(
+        transport,
+        verdict=too_short(transport, config),
+        collective_verdict=uncertain("collective", transport.collective, "longer"),
+        framework_verdict=framework_reasons(transport, moved, config),
+        cautions=cautions(transport),
+    )
 
 
 def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) -> int:
@@ -239,34 +253,3 @@ def _ratio(tracer: np.ndarray, collective: np.ndarray, seed: int) -> Estimate:
     if not len(positive):
         return Estimate(float("nan"), 0.0, float("inf"))
     return estimate_from_samples(rng.choice(tracer, 20_000) / rng.choice(positive, 20_000))
-
-
-def _slope(positions: np.ndarray, frame_time: float) -> float:
-    """Diffusion coefficient (cm²/s) from the slope of the MSD at lags between a quarter and half of the run."""
-    frames = len(positions)
-    lags = np.unique(np.linspace(frames // 4, frames // 2, 5).astype(int))
-    return float(np.polyfit(lags * frame_time, tracer_msd(positions, lags).values, 1)[0] / 6 * CM2_S)
-
-
-def _verdict(t: Transport, config: AnalysisConfig) -> tuple[str, ...]:
-    found = []
-    jumps = t.ions * t.tracer_msd[-1] / config.jump_length**2
-    if t.tracer_msd[-1] < 0.5 * config.jump_length**2:
-        found.append(
-            f"in half of the run an ion moves by {np.sqrt(t.tracer_msd[-1]):.2f} Å (root mean square), less than "
-            f"from site to site ({config.jump_length:g} Å); run longer or hotter"
-        )
-    elif jumps < _FEWEST_JUMPS:
-        found.append(f"all ions together jump about {jumps:.0f} times, fewer than {_FEWEST_JUMPS}; run longer")
-    if abs(t.log_slope - 1) > _STRAIGHTEST:
-        found.append(
-            f"the mean-square displacement grows as the time to the power {t.log_slope:.2f}, which is no diffusion; "
-            "run longer, or begin the fit later"
-        )
-    return (*found, *_uncertain("tracer", t.tracer, "longer, or more ions"))
-
-
-def _uncertain(name: str, estimate: Estimate, what: str) -> tuple[str, ...]:
-    if estimate.relative <= _WIDEST:
-        return ()
-    return (f"the {name} diffusion coefficient is uncertain by {100 * estimate.relative:.0f} %; run {what}",)

@@ -121,7 +121,7 @@ def broken(moved: Displacements) -> float:
 
 def excluded(transport: Transport, share: float) -> str:
     """Reason for excluding the temperature from fits by rule 2, or empty; `share`: fraction of broken PS4 and GeS4."""
-    sulphur = transport.framework_diffusion["S"] / transport.tracer.value
+    sulphur = transport.framework_share["S"]
     if share > BROKEN:
         return f"{100 * share:.1f} % of PS4 and GeS4 have other S than at the start"
     if sulphur > SULPHUR:
