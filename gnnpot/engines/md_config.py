@@ -63,7 +63,8 @@ class MDConfig:
             value = getattr(self, name)
             if value is not None and value > self.max_temperature:
                 raise ValueError(
-                    f"{name}: {value:g} K is above max_temperature, {self.max_temperature:g} K, where a run is stopped"
+                    f"{name}: {value:g} K is above the temperature where a run is stopped, {self.max_temperature:g} K; "
+                    "lower it, or raise max_temperature"
                 )
             if value == 0 and self.ensemble != "nve" and self.ensemble not in LANGEVIN:
                 raise ValueError(f"{name}: 0 K can't be reached by '{self.ensemble}', which only scales what moves")

@@ -28,8 +28,8 @@ LINES = (
      "--optimizer bfgs --trajectory r.traj --index 0 --device cpu --dtype float64 -q --json -o r.extxyz"), 3),
     (f"relax cu.cif -m {EMT} --fix z<0.5 --steps 1 --trajectory r.traj --resume --overwrite -q -o r.extxyz", 3),
     ((f"md cu.cif -m {EMT} --ensemble langevin -T 300 --temperature-end 400 --pressure 0 --timestep 1 --steps 2 "
-     "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --equilibration 1 --interval 1 --fix 0 "
-     "--trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
+     "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --max-temperature 9000 --equilibration 1 --interval 1 "
+     "--fix 0 --trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
     (f"md cu.cif -m {EMT} --steps 2 -q --resume", 0),
     (f"relax cu.cif -m {EMT} --many -p 1 --executor nowhere", 1),
     (f"predict frames.extxyz -m {EMT} --many -p 1 --executor dask:tcp://127.0.0.1:9 -o many", 1),

@@ -154,7 +154,7 @@ def test_explosions_are_stopped(copper, tmp_path):
     config = MDConfig(temperature=1000, steps=200, max_temperature=2000, keep_velocities=True)
     with pytest.raises(SimulationError, match="temperature is"):
         run_md(hot, EMT(), config, log=tmp_path / "x.log")
-    with pytest.raises(ValueError, match="temperature: 3000 K is above max_temperature, 2000 K"):
+    with pytest.raises(ValueError, match="temperature: 3000 K is above .*, 2000 K; .* raise max_temperature"):
         MDConfig(temperature=3000, max_temperature=2000)
     assert (tmp_path / "x.log").read_text().count("\n") >= 2
     with pytest.raises(SimulationError, match="shorter timestep"):
