@@ -1,5 +1,6 @@
 """The commands relax, md, check and card, as a user types them."""
 
+import json
 import re
 
 import numpy as np
@@ -64,6 +65,15 @@ def test_md_and_resume(run):
     assert run(f"md cu.cif --model {EMT} --steps 40 -q --resume").exit_code == 0
     assert len(read("cu-md.traj", ":")) == 5
     assert isinstance(run(f"md cu.cif --model {EMT} -q").exception, DataError)
+
+
+def test_md_prints_json_with_units(run):
+    found = json.loads(run(f"md cu.cif --model {EMT} --steps 10 --interval 5 -q --json").stdout)
+    assert found["model"] == EMT and found["steps"] == 10 and found["time_fs"] == 10 and found["atoms"] == 4
+    # compressed
+    assert found["pressure_GPa"] > 5 and found["temperature_K"] > 100
+    assert found["potential_energy_eV_per_atom"] == pytest.approx(found["potential_energy_eV"] / 4)
+    assert found["log"] == "cu-md.log" and found["volume_A3"] is None
 
 
 def test_the_temperature_where_a_run_is_stopped_can_be_raised(run, monkeypatch, capsys):
