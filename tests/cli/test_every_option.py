@@ -61,7 +61,8 @@ LINES = (
     ("config m3gnet --json", 0),
     ("data order nowhere.cif --cells 1 1 1 --overwrite --json -o ordered.extxyz", 1),
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
-    (f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu --json", 0),
+    ((f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu "
+     "--dtype float64 --json"), 0),
     ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
     ((f"finetune tiny nowhere.extxyz --strategy head --for general --config t.yaml {KEYS} --stress ase --set epochs=1 "
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
