@@ -78,6 +78,9 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 TrajectoryOption = Annotated[
     Path | None, typer.Option(help="Trajectory file: .traj, .extxyz or .zarr (compact); default: STRUCTURE-md.traj.")
 ]
+MaxTemperatureOption = Annotated[
+    float, POSITIVE, typer.Option(help="Temperature (K) above which the run is stopped with an error.")
+]
 ElementsOption = Annotated[
     str | None, typer.Option(help="Elements whose positions are written to a .zarr trajectory, as Li,Na; default: all.")
 ]
@@ -204,9 +207,7 @@ def md(
     keep_velocities: Annotated[
         bool, typer.Option("--keep-velocities", help="Start with the file's velocities.")
     ] = False,
-    max_temperature: Annotated[
-        float, POSITIVE, typer.Option(help="Temperature (K) above which the run is stopped with an error.")
-    ] = 20000.0,
+    max_temperature: MaxTemperatureOption = 20000.0,
     equilibration: Annotated[int, INTEGER_FROM_0, typer.Option(help="Initial steps excluded from the means.")] = 0,
     interval: Annotated[int, INTEGER_FROM_1, typer.Option(help="Number of steps between frames and log lines.")] = 10,
     fix: FixOption = None,
