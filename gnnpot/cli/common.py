@@ -45,8 +45,8 @@ def read_structure(path: Path, index: int = -1) -> "Atoms":
 
 def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
     """Return a calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
-    module, _, name = model.partition(":")
-    if name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+    if is_foreign(model):
+        module, _, name = model.partition(":")
         return _foreign_calculator(module, name)
     import torch
 
@@ -55,6 +55,12 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
     chosen = chosen_device(device)
     opened = open_model(model)
     return Calculator(opened, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
+
+
+def is_foreign(model: str) -> bool:
+    """Whether a model is an ASE calculator of another package, given as `module:Class`."""
+    module, _, name = model.partition(":")
+    return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def open_model(model: str) -> "OpenedPotential":

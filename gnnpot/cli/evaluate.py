@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import changed_options, open_calculator
+from gnnpot.cli.common import Precision, changed_options, is_foreign, open_calculator
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
@@ -73,6 +73,7 @@ def evaluate_command(
     stress_key: StressKey = None,
     magmoms_key: MagmomsKey = None,
     device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute errors of a potential on labelled frames or on published benchmarks.
@@ -88,13 +89,15 @@ def evaluate_command(
     """
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
     named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
+    models, chosen = [model, *(others or () if suite else ())], (device, dtype)
+    _check_dtype(models, dtype)
     if suite:
         if report or format or stress or named:
             raise ConfigError(
                 "--report, --format, --stress, --…-key: are for labelled frames; leave them out with --suite"
             )
         options = {"count": count, "seed": seed, "picoseconds": picoseconds}
-        _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet, as_json), device)
+        _suites(models, suite, data, output, options, (processes, fresh, quiet, as_json), chosen)
     elif not others:
         raise ConfigError(f"give data (labelled frames), or a benchmark with --suite ({_SUITES})")
     elif unused := changed_options(evaluate_command, locals(), _OF_SUITES):
@@ -104,14 +107,23 @@ def evaluate_command(
         )
     else:
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
-        _frames(model, [Path(path) for path in others], (report, format, named), device, as_json)
+        _frames(model, [Path(path) for path in others], (report, format, named), chosen, as_json)
+
+
+def _check_dtype(models: list[str], dtype: Precision | None) -> None:
+    """Raise `ConfigError` if a precision is given for a calculator of another package."""
+    if dtype and (foreign := [model for model in models if is_foreign(model)]):
+        raise ConfigError(
+            f"--dtype: has no effect on {', '.join(foreign)}, which sets its own precision; leave it out, or evaluate "
+            "potentials of gnnpot in a command of their own"
+        )
 
 
 def _frames(
     model: str,
     data: list[Path],
     how: tuple[Path | None, str | None, dict[str, Any]],
-    device: str | None,
+    chosen: tuple[str | None, Precision | None],
     as_json: bool,
 ) -> None:
     from gnnpot.data.quantities import QUANTITIES
@@ -129,7 +141,8 @@ def _frames(
     options: dict[str, Any] = {**named}
     reader = RecordOptions(**options)
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
-    calculator = open_calculator(model, device)
+    calculator = open_calculator(model, *chosen)
+    own = isinstance(calculator, Calculator)
     console = Console()
     with Console(stderr=True).status(styled(f"asking {model}")):
         if isinstance(calculator, Calculator):
@@ -141,12 +154,13 @@ def _frames(
         names = ", ".join(map(str, data))
         raise DataError(f"{names}: no frame has a label; give labelled frames, or name the labels (--energy-key, …)")
     if as_json:
-        typer.echo(to_json(metrics))
+        typer.echo(to_json({**metrics, "dtype": calculator.parameters["dtype"] if own else None}))
     else:
         console.print(errors_table(evaluation))
     if report is not None:
         name = data[0].name.split(".")[0] if len(data) == 1 else "frames"
-        path = write_report(report, f"{model} on {', '.join(map(str, data))}", {name: evaluation})
+        precision = f" in {chosen[1].value}" if chosen[1] else ""
+        path = write_report(report, f"{model} on {', '.join(map(str, data))}{precision}", {name: evaluation})
         Console(soft_wrap=True, stderr=as_json).print(f"report: {path}", highlight=False)
 
 
@@ -168,7 +182,7 @@ def errors_table(evaluation: "Evaluation") -> Table:
 
 def _suites(
     models: list[str], suites: list[str], data: Path | None, output: Path, options: dict,
-    how: tuple[int, bool, bool, bool], device: str | None,
+    how: tuple[int, bool, bool, bool], chosen: tuple[str | None, Precision | None],
 ) -> None:  # fmt: skip
     from gnnpot.properties.suites import evaluate_suite, open_suite, write_report
     from gnnpot.properties.suites.speed import SPEED, measure_speed
@@ -180,14 +194,14 @@ def _suites(
             "--processes, --count: --suite speed measures in one process and has no items; leave them out, or evaluate "
             "speed in a command of its own"
         )
-    chosen = [open_suite(name, data, **options) for name in suites if name != SPEED]
-    subjects = [_subject(model, device) for model in models]
+    opened = [open_suite(name, data, **options) for name in suites if name != SPEED]
+    subjects = [_subject(model, *chosen) for model in models]
     names = [subject.name for subject in subjects]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models have one name among {', '.join(names)}; evaluate them into two folders")
     console = Console(soft_wrap=True)
     with Bars(quiet) as bars:
-        for suite in chosen:
+        for suite in opened:
             for subject in subjects:
                 evaluate_suite(suite, subject, output, processes=processes, fresh=fresh, progress=bars)
                 bars.pause()
@@ -203,18 +217,19 @@ def _suites(
         console.print(f"table: {path}", highlight=False)
 
 
-def _subject(model: str, device: str | None) -> "Subject":
+def _subject(model: str, device: str | None, dtype: Precision | None) -> "Subject":
     """Open a model; its name is the one on its card, or as given for a calculator of another package."""
     from gnnpot.engines.calculator import Calculator
     from gnnpot.hub.card import functional_name
-    from gnnpot.hub.checkpoint import weights_sha256
     from gnnpot.properties.suites import Subject
 
-    make = functools.partial(open_calculator, model, device)
+    make = functools.partial(open_calculator, model, device, dtype)
     calculator = make()
     if not isinstance(calculator, Calculator):
         return Subject(model, make)
     card = calculator.card
     name = model if card is None or not card.name else card.name
     training, functional = ("", "") if card is None else (card.training_data, functional_name(card.functional))
-    return Subject(name, make, weights_sha256(calculator.potential), training, functional)
+    precision = "" if dtype is None else dtype.value
+    # the hash of the file, the same for any dtype
+    return Subject(name, make, calculator.parameters["weights_sha256"], training, functional, precision)

@@ -1,6 +1,5 @@
 """`gnnpot relax` and `gnnpot md`: relaxation and molecular dynamics."""
 
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,6 +77,9 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 
 TrajectoryOption = Annotated[
     Path | None, typer.Option(help="Trajectory file: .traj, .extxyz or .zarr (compact); default: STRUCTURE-md.traj.")
+]
+MaxTemperatureOption = Annotated[
+    float, POSITIVE, typer.Option(help="Temperature (K) above which the run is stopped with an error.")
 ]
 ElementsOption = Annotated[
     str | None, typer.Option(help="Elements whose positions are written to a .zarr trajectory, as Li,Na; default: all.")
@@ -205,6 +207,7 @@ def md(
     keep_velocities: Annotated[
         bool, typer.Option("--keep-velocities", help="Start with the file's velocities.")
     ] = False,
+    max_temperature: MaxTemperatureOption = 20000.0,
     equilibration: Annotated[int, INTEGER_FROM_0, typer.Option(help="Initial steps excluded from the means.")] = 0,
     interval: Annotated[int, INTEGER_FROM_1, typer.Option(help="Number of steps between frames and log lines.")] = 10,
     fix: FixOption = None,
@@ -241,7 +244,8 @@ def md(
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)
-    show(as_json, _md_json(result, trajectory, log), lambda: _md_table(result, config, trajectory, log))
+    files = {"model": model, "trajectory": trajectory, "log": log}
+    show(as_json, _md_json(result, files), lambda: _md_table(result, config, trajectory, log))
 
 
 def _md_config(given: dict[str, Any]) -> "MDConfig":
@@ -289,9 +293,24 @@ def _relaxation_json(r: "Relaxation", output: Path) -> dict[str, Any]:
     return {"formula": r.atoms.get_chemical_formula(), **found, **cell, "output": output}
 
 
-def _md_json(r: "MDResult", trajectory: Path, log: Path) -> dict[str, Any]:
-    found = {f.name: getattr(r, f.name) for f in fields(r) if f.name != "atoms"}
-    return {"formula": r.atoms.get_chemical_formula(), **found, "trajectory": trajectory, "log": log}
+def _md_json(r: "MDResult", named: dict[str, Any]) -> dict[str, Any]:
+    """Results with units in the keys; `named` are the model and the files."""
+    return {
+        "formula": r.atoms.get_chemical_formula(),
+        "atoms": len(r.atoms),
+        "steps": r.steps,
+        "time_fs": r.time,
+        "averaged_steps": r.averaged,
+        "temperature_K": r.temperature,
+        "pressure_GPa": r.pressure,
+        "potential_energy_eV": r.potential_energy,
+        "potential_energy_eV_per_atom": r.potential_energy / len(r.atoms),
+        "volume_A3": r.volume,
+        "energy_drift_eV_per_atom_ps": r.energy_drift,
+        "wall_time_s": r.seconds,
+        "microseconds_per_atom_step": r.microseconds_per_atom_step,
+        **named,
+    }
 
 
 def _relaxation_table(r: "Relaxation", output: Path) -> Table:
@@ -327,6 +346,8 @@ def _md_table(r: "MDResult", config: "MDConfig", trajectory: Path, log: Path) ->
     table.add_row("steps", str(r.steps))
     mean = f"mean of {r.averaged} steps" + (f" from {config.equilibration}" if config.equilibration else "")
     table.add_row("temperature", f"{r.temperature:.1f} K ({mean})")
+    if r.pressure is not None:
+        table.add_row("pressure", f"{r.pressure:.3f} GPa (mean of the frames)")
     table.add_row("potential energy", f"{r.potential_energy / len(r.atoms):.5f} eV/atom (mean)")
     if r.volume is not None:
         table.add_row("volume", f"{r.volume:.3f} Å³ (mean)")

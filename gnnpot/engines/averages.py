@@ -22,6 +22,8 @@ class Averages:
     conserved: float = 0.0
     time_square: float = 0.0
     time_conserved: float = 0.0
+    pressure: float = 0.0
+    pressure_count: int = 0  #: number of samples in the mean of the pressure
     reference: float = 0.0  #: eV, the first conserved energy, subtracted from all others to reduce rounding errors
 
     def add(self, sample: MDSample) -> None:
@@ -38,6 +40,12 @@ class Averages:
         self.conserved += (sample.conserved - self.reference - self.conserved) / self.count
         self.time_square += step * (sample.time - self.time)
         self.time_conserved += step * (sample.conserved - self.reference - self.conserved)
+
+    def add_pressure(self, sample: MDSample) -> None:
+        """Add the pressure of a sample, if it has one."""
+        if sample.pressure is not None:
+            self.pressure_count += 1
+            self.pressure += (sample.pressure - self.pressure) / self.pressure_count
 
     def drift(self, atoms: int) -> float:
         """Slope of the conserved energy in eV per atom and ps; NaN for fewer than three samples."""

@@ -36,6 +36,7 @@ from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
 from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, MDSample
 from gnnpot.engines.md_log import LogFile, is_log
+from gnnpot.engines.pressure import pressure_of
 from gnnpot.engines.restart import check_fingerprint, fingerprint, structure_identity
 from gnnpot.engines.trajectories import (
     TrajectoryWriter,
@@ -46,7 +47,7 @@ from gnnpot.engines.trajectories import (
 )
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.runs.identity import differences
-from gnnpot.units import BOLTZMANN, GPA
+from gnnpot.units import BOLTZMANN
 
 __all__ = ["MDConfig", "MDResult", "MDSample", "degrees_of_freedom", "random_velocities", "run_md"]
 
@@ -71,13 +72,8 @@ class _MDRun:
     frame_written: bool = True  #: whether a frame has been written for this step
 
     def sample(self, with_pressure: bool = False) -> MDSample:
-        """Sample the current step. The pressure (variable cells only) is optional, since it needs the stress."""
+        """Sample the current step. The pressure is optional, since some calculators compute the stress separately."""
         kinetic, potential = self.atoms.get_kinetic_energy(), self.atoms.get_potential_energy()
-        volume = pressure = None
-        if self.config.changes_cell:
-            volume = self.atoms.get_volume()
-            if with_pressure:
-                pressure = -float(self.atoms.get_stress(include_ideal_gas=True)[:3].mean()) / GPA
         return MDSample(
             step=self.step,
             time=self.step * self.config.timestep,
@@ -85,8 +81,8 @@ class _MDRun:
             potential=potential,
             kinetic=kinetic,
             conserved=self.integrator.conserved_energy(potential + kinetic),
-            volume=volume,
-            pressure=pressure,
+            volume=self.atoms.get_volume() if self.config.changes_cell else None,
+            pressure=pressure_of(self.atoms) if with_pressure else None,
         )
 
     def state(self) -> dict[str, Any]:
@@ -114,8 +110,10 @@ class _Outputs:
     lines: LogFile | None
 
     def record(self, sample: MDSample) -> None:
-        """Write a frame and a log line."""
+        """Write a frame and a log line, and count the pressure."""
         self.run.frame_written = True
+        if sample.step >= self.run.config.equilibration:
+            self.run.averages.add_pressure(sample)
         if self.frames is not None:
             self.frames.write(self.run.atoms, self.run.state())
         if self.lines is not None:
@@ -176,11 +174,10 @@ def run_md(
             stack.enter_context(frames)
         lines = None
         if log is not None:
-            resume_from = first if begun else None
-            lines = stack.enter_context(LogFile(log, resume_from, framed=run.frame_written, cell=config.changes_cell))
+            lines = stack.enter_context(LogFile(log, first, resume=begun, framed=run.frame_written))
             if not begun:
                 lines.write(first)
-        return _advance(run, _Outputs(run, frames, lines), progress or (lambda _: None))
+        return _advance(run, _Outputs(run, frames, lines), first, progress or (lambda _: None))
 
 
 def _check_outputs(
@@ -201,16 +198,17 @@ def _check_outputs(
     return begun
 
 
-def _advance(run: _MDRun, outputs: _Outputs, report: Callable[[MDSample], None]) -> MDResult:
+def _advance(run: _MDRun, outputs: _Outputs, reference: MDSample, report: Callable[[MDSample], None]) -> MDResult:
+    """Run to the last step from the current one, whose sample is `reference`."""
     start, config = time.perf_counter(), run.config
     first = run.step
-    reference = run.sample()
     if not run.frame_written and (run.step % config.interval == 0 or run.step >= config.steps):
         # a resume with different `steps` or `interval`
-        outputs.record(run.sample(with_pressure=True))
+        outputs.record(reference)
     if run.step == 0 and config.equilibration == 0:
         run.averages = Averages()
         run.averages.add(reference)
+        run.averages.add_pressure(reference)
     while run.step < config.steps:
         if config.temperature_end is not None:
             run.integrator.set_temperature(config.target(run.step + 1))
@@ -247,6 +245,7 @@ def _result(run: _MDRun, seconds: float, done: int) -> MDResult:
         temperature=means.temperature if means.count else nothing,
         potential_energy=means.potential if means.count else nothing,
         volume=means.volume if config.changes_cell and means.count else None,
+        pressure=means.pressure if means.pressure_count else None,
         energy_drift=means.drift(len(run.atoms)) if drifts else nothing,
         seconds=seconds,
         microseconds_per_atom_step=1e6 * seconds / max(done, 1) / len(run.atoms),

@@ -63,7 +63,8 @@ class MDConfig:
             value = getattr(self, name)
             if value is not None and value > self.max_temperature:
                 raise ValueError(
-                    f"{name}: {value:g} K is above max_temperature, {self.max_temperature:g} K, where a run is stopped"
+                    f"{name}: {value:g} K is above the temperature where a run is stopped, {self.max_temperature:g} K; "
+                    "lower it, or raise max_temperature"
                 )
             if value == 0 and self.ensemble != "nve" and self.ensemble not in LANGEVIN:
                 raise ValueError(f"{name}: 0 K can't be reached by '{self.ensemble}', which only scales what moves")
@@ -91,7 +92,7 @@ class MDConfig:
 
 @dataclass(frozen=True, slots=True)
 class MDSample:
-    """Energies, temperature and, at constant pressure, volume and pressure at one step."""
+    """Energies, temperature, pressure and, at constant pressure, volume at one step."""
 
     step: int
     time: float  #: fs
@@ -100,12 +101,18 @@ class MDSample:
     kinetic: float  #: eV
     conserved: float  #: eV, conserved energy of the ensemble; for Langevin dynamics, the total energy
     volume: float | None = None  #: Å³, for the ensembles `npt-…`
-    pressure: float | None = None  #: GPa, including the kinetic part; only at steps with a log line
+    #: GPa, positive under compression, including the kinetic part; only at the steps of frames, for crystals whose
+    #: calculator has the stress
+    pressure: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MDResult:
-    """Result of a run; means are over all steps after `MDConfig.equilibration`, including those before a resume."""
+    """Result of a run; means are over all steps after `MDConfig.equilibration`, including those before a resume.
+
+    The mean of the pressure is over the frames among these steps. The pressure is positive under compression; the
+    stresses of ASE, also the `externalstress` of its barostats, have the opposite sign.
+    """
 
     atoms: Atoms  #: the last state, with velocities
     steps: int  #: number of steps of the whole run
@@ -114,6 +121,9 @@ class MDResult:
     temperature: float  #: K, mean
     potential_energy: float  #: eV, mean
     volume: float | None  #: Å³, mean; None for a fixed cell
+    pressure: (
+        float | None
+    )  #: GPa, mean, with the kinetic part; None without a frame, a stress or three periodic directions
     energy_drift: float  #: eV per atom and ps, slope of the conserved energy; NaN for Langevin dynamics and ramps
     seconds: float  #: wall time of this call
     microseconds_per_atom_step: float

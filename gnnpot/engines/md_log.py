@@ -9,45 +9,49 @@ from gnnpot.errors import DataError
 from gnnpot.runs.files import replaced_file
 
 _COLUMNS = "# step  time/fs  temperature/K  potential/eV  kinetic/eV  conserved/eV"
-_CELL_COLUMNS = "  volume/A^3  pressure/GPa"
+_VOLUME = "  volume/A^3"
+_PRESSURE = "  pressure/GPa"
+#: the headers that a log can have; gnnpot 0.1 had no pressure for fixed cells
+_HEADERS = (_COLUMNS, _COLUMNS + _PRESSURE, _COLUMNS + _VOLUME + _PRESSURE)
 
 
 class LogFile:
     """Table of samples, one on each line; the file is flushed after each line.
 
-    With `resume_from`, the table is continued after that sample: lines of later steps, which are repeated, are removed.
-    The line of the sample itself is added if it is missing and the sample belongs to a frame (`framed`).
+    The columns are those for which the first sample has values. With `resume`, the table is continued after that
+    sample, with the columns that it has: lines of later steps, which are repeated, are removed. The line of the sample
+    itself is added if it is missing and the sample belongs to a frame (`framed`).
     """
 
-    def __init__(
-        self, path: Path, resume_from: MDSample | None = None, *, framed: bool = True, cell: bool = False
-    ) -> None:
-        self.path = path
-        header = _COLUMNS + (_CELL_COLUMNS if cell else "")
-        lines, last = [header], -1
-        if resume_from is not None and path.is_file():
+    def __init__(self, path: Path, first: MDSample, *, resume: bool = False, framed: bool = True) -> None:
+        self.path, self._header = path, _header(first)
+        lines, last = [], -1
+        if resume and path.is_file():
             # the text after the last line break is an incomplete line
             complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+            if complete and complete[0] in _HEADERS:
+                self._header = complete[0]
             for line in complete:
-                if not line.startswith("#") and _step(line, path) <= resume_from.step:
+                if not line.startswith("#") and _step(line, path) <= first.step:
                     lines.append(line)
                     last = _step(line, path)
         try:
             with replaced_file(path, durable=False) as file:
-                file.write(("\n".join(lines) + "\n").encode())
+                file.write(("\n".join([self._header, *lines]) + "\n").encode())
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise DataError(f"{path}: can't be written ({error.strerror}); choose another name") from None
-        if resume_from is not None and framed and last < resume_from.step:
-            self.write(resume_from)
+        if resume and framed and last < first.step:
+            self.write(first)
 
     def write(self, s: MDSample) -> None:
         """Append the line of a sample."""
         line = f"{s.step:8d} {s.time:12.3f} {s.temperature:10.3f} {s.potential:18.8f} {s.kinetic:14.8f}"
         line += f" {s.conserved:18.8f}"
-        if s.volume is not None:
-            pressure = float("nan") if s.pressure is None else s.pressure
-            line += f" {s.volume:14.5f} {pressure:10.4f}"
+        if _VOLUME in self._header and s.volume is not None:
+            line += f" {s.volume:14.5f}"
+        if _PRESSURE in self._header:
+            line += f" {float('nan') if s.pressure is None else s.pressure:10.4f}"
         try:
             self._file.write(line + "\n")
             self._file.flush()
@@ -72,6 +76,11 @@ def is_log(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(len(_COLUMNS))
     return _COLUMNS.encode().startswith(start)
+
+
+def _header(s: MDSample) -> str:
+    """Names of the columns for a sample."""
+    return _COLUMNS + (_VOLUME if s.volume is not None else "") + (_PRESSURE if s.pressure is not None else "")
 
 
 def _step(line: str, path: Path) -> int:

@@ -42,7 +42,7 @@ def test_help_has_no_pictures():
     [
         ("md: temperature_end: 'nve' has none", "md cu.cif", "md: --temperature-end: 'nve' has none"),
         ("x: exists already; give another name, or overwrite=True (--overwrite)", "md x", None),
-        ("raise max_temperature or keep_velocities", "md x", "raise max_temperature or --keep-velocities"),
+        ("raise max_temperature or stress_max", "md x", "raise --max-temperature or stress_max"),
         ("seed: -1 is wrong", "label x", "--seed: -1 is wrong"),
         ("run.yaml: data.bad_frames: no", "data convert x", "run.yaml: data.bad_frames: no"),
         ("or begin anew with --fresh", "relax x --many", "or begin anew with --overwrite"),

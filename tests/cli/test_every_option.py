@@ -28,8 +28,8 @@ LINES = (
      "--optimizer bfgs --trajectory r.traj --index 0 --device cpu --dtype float64 -q --json -o r.extxyz"), 3),
     (f"relax cu.cif -m {EMT} --fix z<0.5 --steps 1 --trajectory r.traj --resume --overwrite -q -o r.extxyz", 3),
     ((f"md cu.cif -m {EMT} --ensemble langevin -T 300 --temperature-end 400 --pressure 0 --timestep 1 --steps 2 "
-     "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --equilibration 1 --interval 1 --fix 0 "
-     "--trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
+     "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --max-temperature 9000 --equilibration 1 --interval 1 "
+     "--fix 0 --trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
     (f"md cu.cif -m {EMT} --steps 2 -q --resume", 0),
     (f"relax cu.cif -m {EMT} --many -p 1 --executor nowhere", 1),
     (f"predict frames.extxyz -m {EMT} --many -p 1 --executor dask:tcp://127.0.0.1:9 -o many", 1),
@@ -61,7 +61,8 @@ LINES = (
     ("config m3gnet --json", 0),
     ("data order nowhere.cif --cells 1 1 1 --overwrite --json -o ordered.extxyz", 1),
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
-    (f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu --json", 0),
+    ((f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu "
+     "--dtype float64 --json"), 0),
     ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
     ((f"finetune tiny nowhere.extxyz --strategy head --for general --config t.yaml {KEYS} --stress ase --set epochs=1 "
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),

@@ -1,5 +1,6 @@
 """The commands relax, md, check and card, as a user types them."""
 
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from ase.build import bulk
 from ase.io import read
 from typer.testing import CliRunner
 
+from gnnpot import cli
 from gnnpot.cli import inspect, simulate
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError, DataError
@@ -63,6 +65,26 @@ def test_md_and_resume(run):
     assert run(f"md cu.cif --model {EMT} --steps 40 -q --resume").exit_code == 0
     assert len(read("cu-md.traj", ":")) == 5
     assert isinstance(run(f"md cu.cif --model {EMT} -q").exception, DataError)
+
+
+def test_md_prints_json_with_units(run):
+    found = json.loads(run(f"md cu.cif --model {EMT} --steps 10 --interval 5 -q --json").stdout)
+    assert found["model"] == EMT and found["steps"] == 10 and found["time_fs"] == 10 and found["atoms"] == 4
+    # compressed
+    assert found["pressure_GPa"] > 5 and found["temperature_K"] > 100
+    assert found["potential_energy_eV_per_atom"] == pytest.approx(found["potential_energy_eV"] / 4)
+    assert found["log"] == "cu-md.log" and found["volume_A3"] is None
+
+
+def test_the_temperature_where_a_run_is_stopped_can_be_raised(run, monkeypatch, capsys):
+    """Both messages name the option of the command."""
+    for line in ("-T 25000", "-T 10 --max-temperature 11 --steps 50"):
+        monkeypatch.setattr("sys.argv", f"gnnpot md cu.cif --model {EMT} -q {line} --overwrite".split())
+        with pytest.raises(SystemExit):
+            cli.main()
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("error: ") and said.endswith("raise --max-temperature"), said
+    assert run(f"md cu.cif --model {EMT} -T 25000 --max-temperature 99000 --steps 1 -q --overwrite").exit_code == 0
 
 
 def test_a_gnnpot_checkpoint(run, checkpoint):

@@ -113,6 +113,7 @@ def test_a_state_between_distant_frames(alloy, ending, ensemble, tmp_path, monke
     np.testing.assert_array_equal(resumed.atoms.positions, result.atoms.positions)
     np.testing.assert_array_equal(resumed.atoms.get_momenta(), result.atoms.get_momenta())
     assert (resumed.averaged, resumed.temperature) == (result.averaged, result.temperature)
+    assert resumed.pressure == result.pressure
     assert (tmp_path / "parts.log").read_text() == (tmp_path / "whole.log").read_text()
     first, second = list(read_trajectory(whole)), list(read_trajectory(parts))
     assert len(first) == len(second) == 4

@@ -66,6 +66,7 @@ def write_report(output: Path, order: Sequence[str] = ()) -> Path:
         sections += _section(label, measured, merits[label])
         plain[label] = {
             name: {"overlap": measured[name]["about"]["overlap"]}
+            | {key: measured[name]["key"][key] for key in ("dtype",) if key in measured[name]["key"]}
             | {what: {"value": f.value, "unit": f.unit, "note": f.note} for what, f in figures.items()}
             for name, figures in merits[label].items()
         }
@@ -116,6 +117,9 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
     for functional, names in _names_by(measured, "functional").items():
         if not re.match(r"PBE\b", functional):
             lines += [f"The functional of {', '.join(names)} is {functional}.", ""]
+    for name, content in measured.items():
+        if dtype := content["key"].get("dtype"):
+            lines += [f"{name} was evaluated in {dtype}.", ""]
     return lines
 
 

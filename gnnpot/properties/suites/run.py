@@ -44,6 +44,7 @@ class Subject:
     sha256: str = ""  #: sha256 of the weights, or another identifier of the version
     training: str = ""  #: training data, from the model card
     functional: str = ""  #: functional, from the model card
+    dtype: str = ""  #: precision, if another than that of the potential was chosen
 
 
 def evaluate_suite(
@@ -107,6 +108,8 @@ def _plan(suite: Suite, subject: Subject, items: Sequence[Item]) -> dict[str, An
         "suite": suite.name,
         "potential": subject.name,
         "sha256": subject.sha256,
+        # results of earlier versions, which had no choice, are not measured again
+        **({"dtype": subject.dtype} if subject.dtype else {}),
         "items": [item.key for item in items],
         **suite.identity(),
     }

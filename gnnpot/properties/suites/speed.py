@@ -73,7 +73,9 @@ def measure_speed(
                 {"potential": name, "atoms": len(atoms), "ms": middle, "quartiles": [low, high], "ratio": ratio}
             )
     progress("speed", len(sizes), len(sizes))
-    about = {"cpu": cpu_name(), "threads": threads, "clock": clock, "python": platform.python_version()}
+    about: dict[str, Any] = {"cpu": cpu_name(), "threads": threads, "clock": clock, "python": platform.python_version()}
+    dtypes = {name: getattr(calculator, "dtype", None) for name, calculator in calculators.items()}
+    about["dtypes"] = {name: str(dtype).removeprefix("torch.") for name, dtype in dtypes.items() if dtype is not None}
     path = output / "results" / f"{SPEED}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
