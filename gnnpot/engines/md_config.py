@@ -121,9 +121,8 @@ class MDResult:
     temperature: float  #: K, mean
     potential_energy: float  #: eV, mean
     volume: float | None  #: Å³, mean; None for a fixed cell
-    pressure: (
-        float | None
-    )  #: GPa, mean, with the kinetic part; None without a frame, a stress or three periodic directions
+    #: GPa, mean, with the kinetic part; None without a frame, a stress or three periodic directions
+    pressure: float | None
     energy_drift: float  #: eV per atom and ps, slope of the conserved energy; NaN for Langevin dynamics and ramps
     seconds: float  #: wall time of this call
     microseconds_per_atom_step: float

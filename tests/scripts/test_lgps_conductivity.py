@@ -1,14 +1,11 @@
 """The study of Li10GeP2S12: rows of temperatures that end at different times, and the fits that are made of them."""
 
 import json
-from itertools import product
 
 import numpy as np
 import pytest
 import typer
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import read
 
 from gnnpot.units import BOLTZMANN
 
@@ -91,26 +88,24 @@ def test_rows_of_another_time_step_are_no_rows_of_the_set(script):
     assert script.fits(mixed) == []
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A file of a labelled frame: fifty atoms, of which four sites hold Ge or P, two P alone."""
-    places = np.array(list(product(range(4), range(4), range(4))))[:50] / 4
-    atoms = Atoms(SYMBOLS, scaled_positions=places, cell=[8.7, 8.7, 12.6], pbc=True)
-    atoms.calc = SinglePointCalculator(atoms, energy=-200.0, forces=np.zeros((50, 3)))
-    write(tmp_path / "frames.extxyz", atoms)
-    return tmp_path / "frames.extxyz"
-
-
-def test_germanium_is_put_on_the_sites_that_it_shares(script, data):
-    assert script.crystal(data, None).get_chemical_symbols() == SYMBOLS
+def test_germanium_is_put_on_the_sites_that_it_shares(script):
+    atoms = script.crystal()
+    assert atoms.get_chemical_symbols() == SYMBOLS
+    # the experimental cell: a, c of Kamaya et al. 2011
+    assert atoms.cell.cellpar() == pytest.approx([8.71771, 8.71771, 12.63452, 90, 90, 90])
+    # PS4 and GeS4
+    sulphur = atoms.symbols.search("S")
+    for centre in (*atoms.symbols.search("P"), *atoms.symbols.search("Ge")):
+        distances = np.sort(atoms.get_distances(centre, sulphur, mic=True))
+        assert distances[3] < 2.4 and distances[4] > 3.0
     for chosen in (s for s in script.SETS if s.germanium is not None):
-        placed = script.crystal(data, chosen.germanium)
+        placed = script.crystal(chosen.germanium)
         assert set(np.flatnonzero(placed.symbols == "Ge")) == set(chosen.germanium) <= set(script.SHARED)
         assert placed.symbols.count("P") == 4 and all(placed.symbols[[22, 23]] == "P")
 
 
-def test_lammps_gets_the_crystal(load_script, data, tmp_path):
-    load_script("studies/lgps/in_lammps.py").prepare(data, tmp_path / "run", "lgps-4")
+def test_lammps_gets_the_crystal(load_script, tmp_path):
+    load_script("studies/lgps/in_lammps.py").prepare(tmp_path / "run", "lgps-4")
     found = read(tmp_path / "run" / "cell.data", format="lammps-data", units="metal")
     assert found.get_chemical_formula() == "Ge2Li20P4S24" and found.get_volume() == pytest.approx(8.71771**2 * 12.63452)
     text = (tmp_path / "run" / "in.lammps").read_text()

@@ -1,6 +1,6 @@
 """Errors and pressures of potentials for Li10GeP2S12 at the experimental volume, for which there are no DFT frames.
 
-    python scripts/studies/lgps/at_volume.py --data lgps50_train.extxyz.gz --teacher my-teacher --student my-student \\
+    python scripts/studies/lgps/at_volume.py --teacher my-teacher --student my-student \\
         --hdnnp my-hdnnp --out docs/lgps/at-volume.json
 
 For each temperature, dynamics with the student (NVT, 50 atoms, experimental cell) give frames every 0.2 ps after 2 ps,
@@ -63,14 +63,13 @@ def compared(of: tuple[np.ndarray, ...], to: tuple[np.ndarray, ...], atoms: int)
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
     teacher: Annotated[str, typer.Option(help="Name or path.")],
     student: Annotated[str, typer.Option(help="Name or path.")],
     out: Annotated[Path, typer.Option(help="Output JSON file.")],
     hdnnp: Annotated[str | None, typer.Option(help="Name or path of an HDNNP to evaluate too.")] = None,
 ) -> None:
     """Measure and write."""
-    start = crystal(data, None)
+    start = crystal()
     potentials = {"teacher": teacher, "student": student} | ({} if hdnnp is None else {"hdnnp": hdnnp})
     calculators = {role: gnnpot.Calculator(name) for role, name in potentials.items()}
     rows: list[dict[str, Any]] = []

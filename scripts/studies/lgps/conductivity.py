@@ -1,7 +1,7 @@
 """Run and analyse all simulations of docs/lgps/conductivity.md: conductivity of Li10GeP2S12 by any potential.
 
-    python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --hdnnp my-hdnnp
-    python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --only main
+    python scripts/studies/lgps/conductivity.py --student my-student --hdnnp my-hdnnp
+    python scripts/studies/lgps/conductivity.py --student my-student --only main
 
 An interrupted command is resumed by the same command. A finished temperature is analysed at once and written to OUT
 (JSON), with an Arrhenius plot next to it; for the main sets, the lithium density and van Hove functions are plotted
@@ -24,13 +24,13 @@ import numpy as np
 import torch
 import typer
 from ase import Atoms
+from ase.io import read
 from conductivity_controls import aim, controls, is_part, repeated
 from filelock import FileLock
 from rich.console import Console
 
 from gnnpot.cli.conductivity import MakeCalculator
 from gnnpot.compiler.together import usable_cores
-from gnnpot.data import read_frames
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
 from gnnpot.properties.conductivity.calc import calc
@@ -41,8 +41,8 @@ from gnnpot.properties.conductivity.transport import Transport, conductivity_fac
 from gnnpot.runs.files import write_text
 from gnnpot.runs.processes import end_with_parent
 
-#: Å, Kamaya et al. 2011
-A, C = 8.71771, 12.63452
+#: the first frame of Huang et al., scaled to the experimental cell (Kamaya et al. 2011)
+STRUCTURE = Path(__file__).with_name("structure.extxyz")
 FIVE, THREE = (350.0, 400.0, 500.0, 650.0, 800.0), (500.0, 650.0, 800.0)
 #: rules of docs/lgps/conductivity.md
 BROKEN, SULPHUR = 0.01, 0.02
@@ -70,7 +70,7 @@ class RunSet:
     timestep: float = 3.0  #: fs
     thermostat_time: float = 1000.0  #: fs
     seed: int = 0
-    germanium: tuple[int, int] | None = None  #: indices of the Ge atoms, of `SHARED`; None: as in the frame
+    germanium: tuple[int, int] | None = None  #: indices of the Ge atoms, of `SHARED`; None: as in the file
     reference: str = ""  #: set with which a control is compared
 
 
@@ -93,15 +93,13 @@ SETS = (
 )
 
 
-def crystal(data: Path, germanium: tuple[int, int] | None) -> Atoms:
-    """50 atoms in the experimental cell; `germanium` are the indices of the Ge atoms, if not as in the frame."""
-    # ASE's reader first searches a compressed file for the offsets of all frames, which takes minutes
-    atoms = next(iter(read_frames(data))).to_atoms()
-    plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=np.diag([A, A, C]), pbc=True)
+def crystal(germanium: tuple[int, int] | None = None) -> Atoms:
+    """50 atoms in the experimental cell; `germanium` are the indices of the Ge atoms, if not as in the file."""
+    atoms = read(STRUCTURE)
     if germanium is not None:
-        plain.symbols[list(SHARED)] = "P"
-        plain.symbols[list(germanium)] = "Ge"
-    return plain
+        atoms.symbols[list(SHARED)] = "P"
+        atoms.symbols[list(germanium)] = "Ge"
+    return atoms
 
 
 def broken(moved: Displacements) -> float:
@@ -232,7 +230,7 @@ def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit:
 
 
 def one_temperature(
-    chosen: RunSet, temperature: float, model: str, data: Path, place: Path, out: Path, scale: float
+    chosen: RunSet, temperature: float, model: str, place: Path, out: Path, scale: float
 ) -> list[dict[str, Any]]:
     """Run or resume a temperature, analyse it, and draw the density and van Hove functions next to `out`."""
     config = ConductivityConfig(
@@ -258,7 +256,7 @@ def one_temperature(
             last = percent
             console.print(f"{chosen.name}, {temperature:g} K, {progress.stage}: {percent} %", highlight=False)
 
-    atoms = crystal(data, chosen.germanium)
+    atoms = crystal(chosen.germanium)
     folder = place / chosen.name / f"{temperature:g}-K"
     folder.parent.mkdir(parents=True, exist_ok=True)
     study = calc(atoms, MakeCalculator(model), config, folder, progress=report)
@@ -276,7 +274,6 @@ def _start_process(threads: int) -> None:
 
 def main(
     student: Annotated[str, typer.Option(help="Name or path of the distilled potential.")],
-    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
     hdnnp: Annotated[
         str | None, typer.Option(help="Name or path of the HDNNP; without it its set is left out.")
     ] = None,
@@ -304,7 +301,7 @@ def main(
     context = multiprocessing.get_context("spawn")
     threads = max(1, usable_cores() // processes)
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_process, initargs=(threads,)) as pool:
-        futures = [pool.submit(one_temperature, *item, data, runs, out, scale) for item in work]
+        futures = [pool.submit(one_temperature, *item, runs, out, scale) for item in work]
         try:
             for future in as_completed(futures):
                 # another call may finish a temperature at the same time

@@ -1,6 +1,6 @@
 """Li10GeP2S12 in LAMMPS on several ranks: input files for `gnnpot lammps`, and a report of the run.
 
-    python scripts/studies/lgps/in_lammps.py prepare lgps50_train.extxyz.gz FOLDER
+    python scripts/studies/lgps/in_lammps.py prepare FOLDER
     cd FOLDER && mpirun -n 2 gnnpot lammps in.lammps
     python scripts/studies/lgps/in_lammps.py report FOLDER docs/lgps/in-lammps.json
 
@@ -33,13 +33,12 @@ app = typer.Typer()
 
 @app.command()
 def prepare(
-    data: Annotated[Path, typer.Argument(help="Frames of 50 atoms.")],
     folder: Annotated[Path, typer.Argument()],
     model: Annotated[str, typer.Option("--model", "-m")] = "lgps-4",
 ) -> None:
     """Write the input files of LAMMPS."""
     folder.mkdir(parents=True, exist_ok=True)
-    cell = crystal(data, None)
+    cell = crystal()
     write_lammps_data(folder / "cell.data", cell, specorder=list(ELEMENTS), masses=True, units="metal")
     units, style, newton, *pair = input_lines(model, ELEMENTS).splitlines()
     lines = [

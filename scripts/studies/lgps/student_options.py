@@ -1,6 +1,6 @@
 """Effect of options of a small SevenNet: errors after the same small number of steps, and time of a dynamics step.
 
-    python scripts/studies/lgps/student_options.py OUT/student/round-01 --data lgps50_train.extxyz.gz \
+    python scripts/studies/lgps/student_options.py OUT/student/round-01 \
         --out docs/lgps/student-options.json
 
 Each model is trained on the labels of one round of a distillation (`train.store`; errors are those on
@@ -69,7 +69,6 @@ def row(name: str, config: TrainConfig) -> dict[str, Any]:
 
 def main(
     labels: Annotated[Path, typer.Argument(help="Folder of a round, with its stores.")],
-    data: Annotated[Path, typer.Option(help="The DFT frames; the first is the structure of the dynamics.")],
     out: Annotated[Path, typer.Option(help="Output JSON file.")],
     steps: Annotated[int, typer.Option(help="Steps of each training.")] = 2000,
     runs: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("runs/student-options"),
@@ -78,7 +77,7 @@ def main(
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     configs = {name: trained(name, labels, runs, steps) for name in OPTIONS}
-    atoms = crystal(data, None) * (2, 2, 2)
+    atoms = crystal() * (2, 2, 2)
     calculators = {name: gnnpot.Calculator(config.run / MODEL) for name, config in configs.items()}
     times = time_steps(calculators, atoms, temperature=500.0, timestep=2.0)
     rows = [row(name, config) | {"us_per_atom_and_step": times[name]} for name, config in configs.items()]

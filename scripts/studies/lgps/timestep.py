@@ -1,6 +1,6 @@
 """Effect of the time step on the dynamics of Li10GeP2S12: energy conservation and error of the temperature.
 
-    python scripts/studies/lgps/timestep.py lgps-4 --data lgps50_train.extxyz.gz --out docs/lgps/timestep.json
+    python scripts/studies/lgps/timestep.py lgps-4 --out docs/lgps/timestep.json
 
 400 atoms at the experimental volume are simulated without thermostat (velocity Verlet), all from the same state at
 800 K. For harmonic vibrations of frequency ω, velocity Verlet samples displacements at a temperature that is higher
@@ -29,9 +29,9 @@ TEMPERATURE, STEPS = 800.0, (1.0, 2.0, 3.0, 4.0)
 EQUILIBRATION, TIME, FIRST_STEP = 5.0, 20.0, 2.0
 
 
-def start(data: Path, model: str) -> Atoms:
+def start(model: str) -> Atoms:
     """400 atoms, equilibrated."""
-    atoms, rng = crystal(data, None) * (2, 2, 2), np.random.default_rng(0)
+    atoms, rng = crystal() * (2, 2, 2), np.random.default_rng(0)
     thermalize_momenta(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
     atoms.calc = gnnpot.Calculator(model)
     dynamics = Bussi(atoms, FIRST_STEP * units.fs, temperature_K=TEMPERATURE, taut=100 * units.fs, rng=rng)
@@ -69,12 +69,11 @@ def measured(first: Atoms, model: str, timestep: float) -> dict[str, float]:
 
 def main(
     model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
-    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
     out: Annotated[Path, typer.Option(help="Output JSON file.")],
 ) -> None:
     """Measure and write."""
     torch.set_num_threads(1)
-    first = start(data, model)
+    first = start(model)
     rows = []
     for timestep in STEPS:
         rows.append(measured(first, model, timestep))
