@@ -1,24 +1,31 @@
 """Molecular dynamics: what is conserved, what is reached, and runs that are killed."""
 
+import gc
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixSymmetry
 from ase.io import read
 
+from gnnpot.engines import zarr_trajectory
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.md import MDConfig, MDSample, degrees_of_freedom, random_velocities, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
+from gnnpot.engines.restart import read_restart
+from gnnpot.engines.trajectories import read_trajectory
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.units import BOLTZMANN, GPA
 from tests.child_process import environment
@@ -108,26 +115,34 @@ def test_resume_asks_for_the_same_settings(copper, tmp_path):
         run_md(copper, EMT(), trajectory=tmp_path / "foreign.traj", resume=True)
 
 
-def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
-    """SIGKILL in the middle: the file reads, and the run resumes to the numbers of one that was left alone."""
-    path = tmp_path / "run.traj"
-    copper.write(tmp_path / "start.traj")
+def kill_run(copper: Atoms, path: Path, grown: Callable[[], bool]) -> None:
+    """Run in another process, with a state every 0.2 s, until `grown`; then SIGKILL."""
+    start = path.with_name("start.traj")
+    copper.write(start)
     script = f"""
         from ase.calculators.emt import EMT
         from ase.io import read
+        from gnnpot.engines import trajectories, zarr_trajectory
         from gnnpot.engines.md import MDConfig, run_md
-        atoms = read({str(tmp_path / "start.traj")!r})
+        trajectories.STATE_SECONDS, zarr_trajectory.FLUSH_SECONDS = 0.2, 0.02
+        atoms = read({str(start)!r})
         run_md(atoms, EMT(), MDConfig(ensemble="langevin", steps=10**6, interval=5), trajectory={str(path)!r})
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment())
     try:
-        deadline = time.monotonic() + 60
-        while (not path.exists() or path.stat().st_size < 40_000) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 600
+        while not grown() and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
+    """SIGKILL in the middle: the file reads, and the run resumes to the numbers of one that was left alone."""
+    path = tmp_path / "run.traj"
+    kill_run(copper, path, lambda: path.exists() and path.stat().st_size > 40_000)
     killed = read(path, ":")
     reached = killed[-1].info["gnnpot_md"]["step"]
     assert len(killed) > 5 and reached == 5 * (len(killed) - 1)
@@ -136,6 +151,64 @@ def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
     whole = run_md(copper, EMT(), config)
     np.testing.assert_allclose(resumed.atoms.positions, whole.atoms.positions, atol=1e-8)
     assert len(read(path, ":")) == len(killed) + 4
+
+
+def test_a_killed_run_in_zarr_resumes_to_the_same_frames(copper, tmp_path):
+    """SIGKILL after a state in the middle; frames after the state are written again."""
+    path, restart = tmp_path / "run.zarr", tmp_path / "run.zarr.restart"
+
+    def saved() -> int:
+        return read_restart(restart, copper.copy())["step"] if restart.is_file() else -1
+
+    kill_run(copper, path, lambda: saved() > 50)
+    reached, steps = saved(), [atoms.info["step"] for atoms in read_trajectory(path)]
+    assert steps[: reached // 5 + 1] == list(range(0, reached + 1, 5))
+    config = MDConfig(ensemble="langevin", steps=reached + 20, interval=5)
+    resumed = run_md(copper, EMT(), config, trajectory=path, resume=True)
+    whole = run_md(copper, EMT(), config, trajectory=tmp_path / "whole.zarr")
+    np.testing.assert_allclose(resumed.atoms.positions, whole.atoms.positions, atol=1e-8)
+    first, second = list(read_trajectory(tmp_path / "whole.zarr")), list(read_trajectory(path))
+    assert [a.info for a in first] == [a.info for a in second] and second[-1].info["step"] == config.steps
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a.positions, b.positions, rtol=0, atol=1e-6)
+
+
+class Springs(AseCalculator):
+    """Atoms tied to their sites: a step of dynamics takes little more than the run itself."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.sites = getattr(self, "sites", atoms.positions.copy())
+        forces = self.sites - atoms.positions
+        self.results = {"energy": 0.5 * float((forces**2).sum()), "forces": forces}
+
+
+def test_memory_does_not_grow_with_the_length_of_a_run(copper, tmp_path, monkeypatch):
+    """Twenty times as many frames in Zarr, in chunks of 50, and lines of the log: the same peak of allocated memory."""
+    monkeypatch.setattr(zarr_trajectory, "_CHUNK_BYTES", 50 * 12 * len(copper))
+
+    def peak(steps: int) -> int:
+        config = MDConfig(ensemble="langevin", steps=steps, interval=1)
+        outputs = {"trajectory": tmp_path / f"{steps}.zarr", "log": tmp_path / f"{steps}.log", "overwrite": True}
+        # cycles are collected at the same steps in both runs; those of before are not searched
+        gc.collect()
+        gc.freeze()
+        tracemalloc.start()
+        try:
+            run_md(copper, Springs(), config, **outputs, progress=lambda s: gc.collect() if s.step % 50 == 0 else None)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            gc.unfreeze()
+
+    # what is imported and cached once
+    peak(100)
+    short, long = peak(100), peak(2000)
+    assert len(zarr_trajectory.ZarrFrames(tmp_path / "2000.zarr")) == 2001
+    # a frame of 8 atoms that is kept takes more than 1 kB
+    assert long - short < 300_000
 
 
 def test_a_gnnpot_run_resumes_to_the_same_numbers(potential, crystal, tmp_path):
