@@ -32,7 +32,7 @@ REFERENCE = DataFile(
 
 
 class EquationsOfStateSuite(Suite):
-    """Volume and bulk modulus of 356 crystals of 89 elements."""
+    """Volume and bulk modulus of the elements in four cubic structures."""
 
     name = "equations-of-state"
     title = "elements in four cubic structures, against the all-electron average (Bosoni et al. 2024)"
