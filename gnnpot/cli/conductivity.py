@@ -37,6 +37,22 @@ if TYPE_CHECKING:
 _ANALYSIS = ("charge", "jump_length", "fit_from", "discard", "framework_limit", "seed")
 
 
+VolumeOption = Annotated[
+    str,
+    typer.Option(help="Cell: given (as in the file), npt (mean volume) or npt-full (mean cell, with its shape)."),
+]
+FitFromOption = Annotated[
+    float | None,
+    POSITIVE,
+    typer.Option(help="Shortest lag (ps) of the fits; default: where the ions have left their sites."),
+]
+FrameworkLimitOption = Annotated[
+    float,
+    POSITIVE,
+    typer.Option(help="Largest D of another element relative to the ion's; a temperature above is left out."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class MakeCalculator:
     """Picklable function that opens the model, for use in other processes."""
@@ -82,10 +98,7 @@ def conductivity(
         float | None, POSITIVE, typer.Option(help="Time (fs) between the frames of --trajectory.")
     ] = None,
     supercell: Annotated[str | None, typer.Option(help="Supercell, as 4x4x2; default: heights ≥ 12 Å.")] = None,
-    volume: Annotated[
-        str,
-        typer.Option(help="Cell: given (as in the file), npt (mean volume) or npt-full (mean cell, with its shape)."),
-    ] = "given",
+    volume: VolumeOption = "given",
     pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa) of --volume npt and npt-full.")] = 0.0,
     production: Annotated[
         float, POSITIVE, typer.Option(help="Production time (ps) per temperature; a larger value extends a run.")
@@ -94,19 +107,11 @@ def conductivity(
     timestep: Annotated[float, POSITIVE, typer.Option(help="Time step (fs).")] = 2.0,
     interval: Annotated[float, POSITIVE, typer.Option(help="Time (fs) between frames.")] = 100.0,
     jump_length: Annotated[float, POSITIVE, typer.Option(help="Typical distance (Å) between sites.")] = 3.0,
-    fit_from: Annotated[
-        float | None,
-        POSITIVE,
-        typer.Option(help="Shortest lag (ps) of the fits; default: where the ions have left their sites."),
-    ] = None,
+    fit_from: FitFromOption = None,
     discard: Annotated[
         float, NOT_NEGATIVE, typer.Option(help="Initial production time (ps) that is excluded from the analysis.")
     ] = 0.0,
-    framework_limit: Annotated[
-        float,
-        POSITIVE,
-        typer.Option(help="Largest D of another element relative to the ion's; a temperature above is left out."),
-    ] = 0.02,
+    framework_limit: FrameworkLimitOption = 0.02,
     seed: Annotated[int, INTEGER_FROM_0, typer.Option(help="Seed of initial velocities and thermostats.")] = 0,
     processes: Annotated[
         int | None,

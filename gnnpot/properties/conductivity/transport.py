@@ -171,7 +171,6 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     lags = chosen_lags(len(moved.ions))
     tracer, collective = tracer_msd(moved.ions, lags), collective_msd(moved.ions, lags)
     first = _first_lag(tracer, moved, config)
-    fit_from = first * moved.frame_time
     samples = {
         name: diffusion_samples(msd, moved.frame_time, first, config.seed)
         for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
@@ -185,7 +184,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         ions=moved.ions.shape[1],
         atoms=moved.atoms,
         volume=moved.volume,
-        fit_from=fit_from,
+        fit_from=first * moved.frame_time,
         tracer=found["tracer"],
         tracer_blocks=_blocks(moved, first, config, collective=False),
         collective=found["collective"],
@@ -207,12 +206,17 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         tracer_msd=tracer.values,
         collective_msd=collective.values,
     )
+    return _judged(transport, moved, config)
+
+
+def _judged(t: Transport, moved: Displacements, config: AnalysisConfig) -> Transport:
+    """Add the reasons and cautions of `conductivity.verdict`."""
     return replace(
-        transport,
-        verdict=too_short(transport, config),
-        collective_verdict=uncertain("collective", transport.collective, "longer"),
-        framework_verdict=framework_reasons(transport, moved, config),
-        cautions=cautions(transport),
+        t,
+        verdict=too_short(t, config),
+        collective_verdict=uncertain("collective", t.collective, "longer"),
+        framework_verdict=framework_reasons(t, moved, config),
+        cautions=cautions(t),
     )
 
 
