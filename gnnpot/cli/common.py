@@ -44,8 +44,12 @@ def read_structure(path: Path, index: int = -1) -> "Atoms":
 
 
 def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
-    """Return a calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
+    """Return a calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`.
+
+    Raises `ConfigError` if a device or precision is given for a calculator of another package.
+    """
     if is_foreign(model):
+        check_own_settings(model, device, dtype)
         module, _, name = model.partition(":")
         return _foreign_calculator(module, name)
     import torch
@@ -61,6 +65,16 @@ def is_foreign(model: str) -> bool:
     """Whether a model is an ASE calculator of another package, given as `module:Class`."""
     module, _, name = model.partition(":")
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def check_own_settings(model: str, device: str | None, dtype: Precision | None) -> None:
+    """Raise `ConfigError` if a device or precision is given for a calculator of another package."""
+    given = [option for option, value in (("--device", device), ("--dtype", dtype)) if value is not None]
+    if given and is_foreign(model):
+        raise ConfigError(
+            f"{', '.join(given)}: has no effect on {model}, a calculator of another package with settings of its own; "
+            "leave it out"
+        )
 
 
 def open_model(model: str) -> "OpenedPotential":

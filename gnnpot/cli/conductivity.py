@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 from gnnpot.cli.common import (
     Precision,
     changed_options,
+    check_own_settings,
     chosen_device,
     count_bar,
     default_output,
@@ -193,6 +194,7 @@ def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
     from gnnpot.engines.calculator import Calculator
     from gnnpot.models.base import check_elements
 
+    check_own_settings(make.model, make.device, make.dtype)
     chosen_device(make.device)
     if ":" not in make.model:
         open_model(make.model)

@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, changed_options, is_foreign, open_calculator
+from gnnpot.cli.common import Precision, changed_options, check_own_settings, open_calculator
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
@@ -90,7 +90,8 @@ def evaluate_command(
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
     named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
     models, chosen = [model, *(others or () if suite else ())], (device, dtype)
-    _check_dtype(models, dtype)
+    for name in models:
+        check_own_settings(name, *chosen)
     if suite:
         if report or format or stress or named:
             raise ConfigError(
@@ -108,15 +109,6 @@ def evaluate_command(
     else:
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
         _frames(model, [Path(path) for path in others], (report, format, named), chosen, as_json)
-
-
-def _check_dtype(models: list[str], dtype: Precision | None) -> None:
-    """Raise `ConfigError` if a precision is given for a calculator of another package."""
-    if dtype and (foreign := [model for model in models if is_foreign(model)]):
-        raise ConfigError(
-            f"--dtype: has no effect on {', '.join(foreign)}, which sets its own precision; leave it out, or evaluate "
-            "potentials of gnnpot in a command of their own"
-        )
 
 
 def _frames(

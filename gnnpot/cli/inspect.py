@@ -8,7 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, download_progress, open_calculator, read_structure
+from gnnpot.cli.common import Precision, download_progress, is_foreign, open_calculator, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.models import physics_rows
 from gnnpot.cli.results import JsonOption
@@ -47,8 +47,9 @@ def check(
         typer.Option(help="Elements of the test structures, as Li,O; default: chosen from those of the model."),
     ] = None,
     dtype: Annotated[
-        Precision, typer.Option(help="Precision of a gnnpot model; float64 reveals deviations by design best.")
-    ] = Precision.float64,
+        Precision | None,
+        typer.Option(help="Precision of a gnnpot model; default: float64, which reveals deviations by design best."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:1, …; default: the model's own.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all structures, not only the worst of a check.")] = False,
     as_json: JsonOption = False,
@@ -69,7 +70,7 @@ def check(
     from gnnpot.hub.known_deviations import known_deviations
     from gnnpot.properties.contract import check_contract
 
-    calculator = open_calculator(model, device, dtype)
+    calculator = open_calculator(model, device, dtype or (None if is_foreign(model) else Precision.float64))
     atoms = {str(path): read_structure(path) for path in structures} if structures else None
     if atoms is None and elements is None and not hasattr(calculator, "elements"):
         raise DataError(f"{model}: does not say which elements it knows; give --elements or structures")

@@ -14,7 +14,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import open_calculator
+from gnnpot.cli.common import check_own_settings, open_calculator
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import show
 from gnnpot.domains import INTEGER_FROM_1
@@ -80,6 +80,7 @@ def compute_many(
         from gnnpot.workflows.many import Model, open_structures, run_many
 
         check_not_input({"output": output}, [structures])
+        check_own_settings(*model)
         wanted = calculation()
         make = functools.partial(open_calculator, *model)
         with Bars(quiet) as bars:

@@ -79,7 +79,10 @@ def test_the_precision_is_part_of_the_results(tmp_path):
             ("ase.calculators.emt:EMT", "x.xyz", "--dtype", "float64"),
             "--dtype: has no effect on ase.calculators.emt:EMT",
         ),
-        (("gnnpot-1", "a.b:C", "--suite", "speed", "--dtype", "float64"), "--dtype: has no effect on a.b:C, which"),
+        (
+            ("gnnpot-1", "a.b:C", "--suite", "speed", "--dtype", "float64"),
+            "--dtype: has no effect on a.b:C, a calculator",
+        ),
         (("gnnpot-1", "--suite", "speed", "-p", "2"), "--suite speed measures in one process"),
         (("gnnpot-1", "--suite", "phonons", "--suite", "speed", "--count", "5"), "and has no items; leave them out"),
         (("gnnpot-1", "gnnpot-1", "--suite", "diatomics"), "two models have one name"),

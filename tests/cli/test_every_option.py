@@ -24,10 +24,10 @@ EMT = "ase.calculators.emt:EMT"
 KEYS = "--energy-key energy --forces-key forces --stress-key stress --magmoms-key ''"
 #: (command line, exit status)
 LINES = (
-    ((f"relax cu.cif -m {EMT} --fmax 0.1 --stress-max 1 --pressure 0.1 --cell volume --symmetry 0.01 --steps 1 "
-     "--optimizer bfgs --trajectory r.traj --index 0 --device cpu --dtype float64 -q --json -o r.extxyz"), 3),
-    (f"relax cu.cif -m {EMT} --fix z<0.5 --steps 1 --trajectory r.traj --resume --overwrite -q -o r.extxyz", 3),
-    ((f"md cu.cif -m {EMT} --ensemble langevin -T 300 --temperature-end 400 --pressure 0 --timestep 1 --steps 2 "
+    (("relax cu.cif -m tiny --fmax 0.1 --stress-max 1 --pressure 0.1 --cell volume --symmetry 0.01 --steps 1 "
+     "--optimizer bfgs --trajectory r.traj --index 0 --device cpu --dtype float64 -q --json -o r.extxyz"), 0),
+    ("relax cu.cif -m tiny --fix z<0.5 --steps 1 --trajectory r.traj --resume --overwrite -q -o r.extxyz", 0),
+    (("md cu.cif -m tiny --ensemble langevin -T 300 --temperature-end 400 --pressure 0 --timestep 1 --steps 2 "
      "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --max-temperature 9000 --equilibration 1 --interval 1 "
      "--fix 0 --trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
     (f"md cu.cif -m {EMT} --steps 2 -q --resume", 0),
@@ -36,7 +36,8 @@ LINES = (
     (f"property elastic cu.cif -m {EMT} --many -p 1 --executor mpi", 1),
     (("predict frames.extxyz -m tiny --stress --max-atoms 64 --device cpu --dtype float64 --overwrite -q --json "
      "-o p.extxyz"), 0),
-    (f"check {EMT} cu.cif --elements Cu --dtype float32 --device cpu --all --json", 0),
+    (f"check {EMT} cu.cif --elements Cu --all --json", 0),
+    ("check tiny --elements Cu --dtype float64 --device cpu", 0),
     ("card tiny --all --json", 0),
     ("models --json", 0),
     ("models --physics", 0),
@@ -44,7 +45,7 @@ LINES = (
     ("publish nowhere --licence MIT --permission mine --json -o published", 1),
     ("lammps nowhere.in -m tiny --elements Cu --threads 1 --log lammps.log --json", 1),
     ("import nowhere --name mine --trained-with 2 --force --json", 1),
-    ((f"label frames.extxyz -m {EMT} --config label.yaml --distort 'rattled rattle=0.01' --seed 1 --melt-model {EMT} "
+    (("label frames.extxyz -m tiny --config label.yaml --distort 'rattled rattle=0.01' --seed 1 --melt-model tiny "
      "-p 1 --executor processes --device cpu --dtype float64 --fresh --overwrite -q --json -o l.store"), 0),
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "
@@ -68,11 +69,11 @@ LINES = (
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
     (("distil tiny frames.extxyz --student gpt --test frames.extxyz --temperature 300 --minutes 1 --config tune.yaml "
      "--set rounds=1 -p 1 --device cpu --dtype float32 --fresh -q --json -o student"), 1),
-    ((f"conductivity cu.cif -m {EMT} --ion Li --charge 1 -T 300 --trajectory r.traj --frame-time 1 --supercell 1x1x1 "
+    (("conductivity cu.cif -m tiny --ion Li --charge 1 -T 300 --trajectory r.traj --frame-time 1 --supercell 1x1x1 "
      "--volume given --pressure 0 --production 3 --equilibration 0 --timestep 1 --interval 100 --jump-length 3 "
      "--fit-from 1 --discard 0 --framework-limit 0.1 --seed 1 -p 1 --index 0 --device cpu --dtype float64 -q --json "
      "-o conducted"), 1),
-    ((f"property elastic cu.cif -m {EMT} --set none=1 --index 0 --device cpu --dtype float64 --fresh -q --json "
+    (("property elastic cu.cif -m tiny --set none=1 --index 0 --device cpu --dtype float64 --fresh -q --json "
      "-o elastic"), 1),
     ((f"build 'copper 2x2x2' --save-recipe recipe.json --language en --relax {EMT} --fmax 1 --steps 1 --overwrite "
      "--json -o built.extxyz"), 0),
