@@ -17,10 +17,12 @@ from gnnpot.properties.conductivity.result import ROOM
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 
-#: (label, K, mS/cm, marker): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012)
-#: and Ong et al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
+#: (label, K, mS/cm, marker): Kamaya et al., Nat. Mater. 10, 682 (2011); Kuhn et al., Energy Environ. Sci. 6, 3548
+#: (2013), at room temperature; Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012) and Ong et al., Energy Environ. Sci. 6, 148
+#: (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
 PUBLISHED = (
     ("experiment, Kamaya 2011", 300.15, 12.0, "*"),
+    ("experiment, Kuhn 2013", 298.15, 10.0, "P"),
     ("ab initio, Mo 2012", 300.0, 9.0, "v"),
     ("ab initio, Ong 2013", 300.0, 13.0, "^"),
 )
@@ -49,7 +51,10 @@ def draw(result: dict[str, Any], sets: tuple[str, ...], *, published: bool) -> F
             _draw_set(axes, whole, [f for f in result["fits"] if f["set"] == name], color)
     if published:
         for label, temperature, sigma, marker in PUBLISHED:
-            fill = {"markerfacecolor": "black" if marker == "*" else "white", "markeredgecolor": "black"}
+            fill = {
+                "markerfacecolor": "black" if label.startswith("experiment") else "white",
+                "markeredgecolor": "black",
+            }
             axes.plot(
                 1000 / temperature, 1e-3 * sigma * temperature, marker, markersize=8, label=label, zorder=5, **fill
             )
