@@ -1,6 +1,5 @@
 """`gnnpot predict`: predict energies, forces and stresses of many structures."""
 
-import contextlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -80,32 +79,18 @@ def _predicting(given: dict[str, Any]) -> "Predicting":
 
 def _predict_file(given: dict[str, Any]) -> None:
     from gnnpot.data.structure_files import iterate_structures
+    from gnnpot.runs.lock import file_lock
 
     structures, output = given["structures"], given["output"]
     found = iterate_structures(structures)
     _check_output(output, structures, given["overwrite"])
-    with _only_one(output):
+    with file_lock(output, "a prediction"):
         total, done = _predict_all(found, given)
     if given["as_json"]:
         typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": given["model"]}))
     else:
         text = f"{counted(total, 'structure')}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)
-
-
-@contextlib.contextmanager
-def _only_one(output: Path) -> Iterator[None]:
-    """Context manager that refuses a second process which would append to the same partial output."""
-    from gnnpot.runs.lock import RunLock
-
-    name = f"{output.name}.partial.lock"
-    with RunLock(output.parent, "a prediction", name, shown=output):
-        try:
-            yield
-        finally:
-            # Windows does not remove an open file
-            with contextlib.suppress(OSError):
-                output.with_name(name).unlink()
 
 
 def _predict_all(found_structures: "Iterator[Atoms]", given: dict[str, Any]) -> tuple[int, int]:

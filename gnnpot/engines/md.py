@@ -47,6 +47,7 @@ from gnnpot.engines.trajectories import (
 )
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.runs.identity import differences
+from gnnpot.runs.lock import file_lock
 from gnnpot.units import BOLTZMANN
 
 __all__ = ["MDConfig", "MDResult", "MDSample", "degrees_of_freedom", "random_velocities", "run_md"]
@@ -156,12 +157,14 @@ def run_md(
     Raises:
         SimulationError: The run explodes; the files contain the steps before.
         ConfigError: The structure is not suitable for the ensemble, or the run to resume differs from this one.
-        DataError: Files exist already, or can't be written or read.
+        DataError: Files exist already, or can't be written or read, or another process writes the trajectory.
     """
     atoms, config = as_checked_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
     begun = _check_outputs(trajectory, log, config.elements, resume, overwrite)
     with ExitStack() as stack:
+        if trajectory is not None and trajectory.parent.is_dir():
+            stack.enter_context(file_lock(trajectory, "a simulation"))
         frames: TrajectoryWriter | None = None
         if begun and trajectory is not None:
             run, frames = _resumed(trajectory, atoms, calculator, config)

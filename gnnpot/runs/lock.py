@@ -3,9 +3,12 @@
 Example::
 
     with RunLock(folder, "a training"): ...
+    with file_lock(path, "a prediction"): ...
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,3 +65,24 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, what: str) -> Iterator[None]:
+    """Context manager that locks one file of a folder by a hidden file beside it, which is removed at the end.
+
+    Args:
+        path: The file that is written; it need not exist.
+        what: Kind of run, for messages, such as "a prediction".
+
+    Raises:
+        DataError: Another process holds the lock, or the folder can't be written.
+    """
+    name = f".{path.name}.lock"
+    with RunLock(path.parent, what, name, shown=path):
+        try:
+            yield
+        finally:
+            # Windows does not remove an open file
+            with contextlib.suppress(OSError):
+                path.with_name(name).unlink()

@@ -16,7 +16,7 @@ from gnnpot.cli import app, data, predict
 from gnnpot.cli.predict import _keep_whole
 from gnnpot.config import presets, read_yaml
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.runs.lock import RunLock
+from gnnpot.runs.lock import file_lock
 
 #: modules that take long to import
 HEAVY = ("torch", "torch_geometric", "numba", "pymatgen", "lightning", "matplotlib", "pyarrow", "scipy", "numpy", "ase")
@@ -127,7 +127,7 @@ def test_a_second_process_does_not_predict_into_the_same_file(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     write("in.extxyz", bulk("NaCl", "rocksalt", a=5.6))
     words = ["predict", "in.extxyz", "-o", "out.extxyz", "-q"]
-    with RunLock(tmp_path, "a prediction", "out.extxyz.partial.lock"), pytest.raises(DataError) as refused:
+    with file_lock(tmp_path / "out.extxyz", "a prediction"), pytest.raises(DataError) as refused:
         CliRunner().invoke(app, words, catch_exceptions=False)
     assert str(refused.value).startswith("out.extxyz: another process is writing it")
     assert run(" ".join(words)).exit_code == 0

@@ -28,6 +28,7 @@ from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.engines.restart import read_restart
 from gnnpot.engines.trajectories import read_trajectory
 from gnnpot.errors import ConfigError, DataError, SimulationError
+from gnnpot.runs.lock import file_lock
 from gnnpot.units import BOLTZMANN, GPA
 from tests.child_process import environment
 
@@ -114,6 +115,14 @@ def test_resume_asks_for_the_same_settings(copper, tmp_path):
     copper.write(tmp_path / "foreign.traj")
     with pytest.raises(DataError, match="not written by gnnpot"):
         run_md(copper, EMT(), trajectory=tmp_path / "foreign.traj", resume=True)
+
+
+def test_a_second_process_does_not_write_the_same_trajectory(copper, tmp_path):
+    path, config = tmp_path / "run.traj", MDConfig(steps=4, temperature=300)
+    with file_lock(path, "a simulation"), pytest.raises(DataError, match=r"run\.traj: another process is writing it"):
+        run_md(copper, EMT(), config, trajectory=path)
+    run_md(copper, EMT(), config, trajectory=path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.traj"]
 
 
 def kill_run(copper: Atoms, path: Path, grown: Callable[[], bool]) -> None:
