@@ -189,11 +189,12 @@ def solve(
 
     Example: gnnpot functional solve POSCAR -o rho.cube
     """
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.functional import solver
     from gnnpot.functional.cube import read_cube, write_cube
     from gnnpot.functional.store import open_functional
 
+    refuse_same({"output": output}, inputs=[structure] if start is None else [structure, start])
     refuse_overwrite(output, overwrite)
     _check_ending(output, (".cube", ".cub"))
     atoms = read_structure(structure, index)

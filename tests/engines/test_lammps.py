@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.engines.lammps.mliap import UnifiedModel
-from gnnpot.engines.lammps.session import _Callbacks
+from gnnpot.engines.lammps.session import _Callbacks, input_lines
 from gnnpot.errors import ConfigError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.hub.checkpoint import Card, save_checkpoint
@@ -190,12 +190,12 @@ def test_a_run_ends_with_its_last_state_as_json(tmp_path, monkeypatch):
     from gnnpot.cli import app
 
     potential = potentials()["hdnnp"]
-    save_checkpoint(tmp_path / "mine", potential, Card())
+    save_checkpoint(tmp_path / "my #1 model", potential, Card())
     monkeypatch.chdir(tmp_path)
-    Path("in.lammps").write_text(
-        "units metal\natom_style atomic\nnewton on\nlattice fcc 5.6\nregion b block 0 2 0 2 0 2\ncreate_box 1 b\n"
-        "create_atoms 1 box\nmass 1 22.99\npair_style gnnpot\npair_coeff * * mine Na\nfix 1 all nve\nrun 2\n"
-    )
+    units, style, newton, pair, coefficients = input_lines("my #1 model", ["Na"]).splitlines()
+    crystal = "lattice fcc 5.6\nregion b block 0 2 0 2 0 2\ncreate_box 1 b\ncreate_atoms 1 box\nmass 1 22.99"
+    lines = (units, style, newton, crystal, pair, coefficients, "fix 1 all nve", "run 2\n")
+    Path("in.lammps").write_text("\n".join(lines))
     found = CliRunner().invoke(app, ["lammps", "in.lammps", "--json"])
     content = json.loads(found.stdout)
     atoms = bulk("Na", "fcc", a=5.6, cubic=True).repeat(2)

@@ -50,6 +50,8 @@ def test_solve_writes_a_density_and_starts_from_it(run, silicon, tmp_path):
     assert "steps on 16 x 16 x 16 points" in run("solve", silicon, "-f", "wt", "--start", cube)
     with pytest.raises(DataError, match="rho.cube: exists already"):
         run("solve", silicon, "-o", cube)
+    with pytest.raises(ConfigError, match="rho.cube"):
+        run("solve", silicon, "-o", cube, "--start", cube, "--overwrite")
 
 
 def test_train_and_evaluate(run, folder, tmp_path):
