@@ -42,8 +42,9 @@ _EXCHANGE = ctypes.CFUNCTYPE(_INT, ctypes.c_void_p, _INT, ctypes.c_void_p, _INT,
 
 def input_lines(model: str, elements: Sequence[str]) -> str:
     """The five lines of a LAMMPS input that select a potential, with atom types for `elements` in their order."""
-    # LAMMPS splits at spaces, takes # for a comment and $ for a variable, unless they are in single quotes
-    name = f"'{model}'" if any(character in " \t#$&" for character in model) else model
+    # LAMMPS splits at spaces, takes # for a comment and $ for a variable, unless they are in quotes
+    quote = '"' if "'" in model else "'"
+    name = f"{quote}{model}{quote}" if any(character in " \t#$&'\"" for character in model) else model
     return f"units metal\natom_style atomic\nnewton on\npair_style gnnpot\npair_coeff * * {name} {' '.join(elements)}\n"
 
 
