@@ -10,9 +10,12 @@ from typer.core import TyperCommand
 from gnnpot.cli.common import (
     Precision,
     changed_options,
+    check_own_settings,
+    chosen_device,
     count_bar,
     default_output,
     open_calculator,
+    open_model,
     read_structure,
 )
 from gnnpot.cli.console import Console, styled, to_table
@@ -191,6 +194,10 @@ def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
     from gnnpot.engines.calculator import Calculator
     from gnnpot.models.base import check_elements
 
+    check_own_settings(make.model, make.device, make.dtype)
+    chosen_device(make.device)
+    if ":" not in make.model:
+        open_model(make.model)
     calculator = make()
     if isinstance(calculator, Calculator):
         check_elements(atoms.numbers, calculator.elements, atoms.get_chemical_formula())
@@ -251,15 +258,12 @@ def _show(study: "Study", path: Path) -> None:
     from gnnpot.properties.conductivity.tables import fit_rows, transport_rows
 
     console = Console()
-    transports = _with_head(transport_rows(study.result))
-    # two tables, because one is wider than 80 columns
-    for title, lines in (
-        ("diffusion, with intervals of 95 %", [line[:5] for line in transports]),
-        ("conductivity, with intervals of 95 %", [(line[0], *line[5:]) for line in transports]),
-        ("Arrhenius fits", _with_head(fit_rows(study.result))),
+    for title, (head, rows) in (
+        ("transport, with intervals of 95 %", transport_rows(study.result)),
+        ("Arrhenius fits", fit_rows(study.result)),
     ):
-        if len(lines) > 1:
-            console.print(to_table(lines, title))
+        if rows:
+            console.print(to_table([head, *rows], title))
     for lead, reasons in (
         ("not solid:", study.result.melted),
         ("too short:", study.result.too_short),
@@ -268,11 +272,6 @@ def _show(study: "Study", path: Path) -> None:
         for reason in reasons:
             console.print(styled((lead, "yellow"), f" {reason}"))
     console.print(f"written to {path}")
-
-
-def _with_head(table: tuple[tuple[str, ...], list[tuple[str, ...]]]) -> list[tuple[str, ...]]:
-    """The header and the rows of a table as one list."""
-    return [table[0], *table[1]]
 
 
 def _joined(words: list[str], options: tuple[str, ...]) -> list[str]:

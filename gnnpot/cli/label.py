@@ -14,7 +14,7 @@ from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import INTEGER_FROM_0
-from gnnpot.errors import ConfigError, counted
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +75,6 @@ def label_command(
 
         check_not_input({"output": output}, structures)
         options = read_label_config(config, distort or (), seed)
-        if melt_model is not None and not any(d.needs_calculator for d in options.distortions):
-            raise ConfigError("--melt-model: no structure is melted; add --distort melted, or leave the option out")
         labeller = _labeller(model, melt_model, device, dtype)
         with Bars(quiet) as bars:
             store = label(

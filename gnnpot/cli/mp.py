@@ -84,8 +84,6 @@ def mp(
         raise ConfigError("--table, --mptrj and --matpes are three sources; name one")
     if (mptrj or matpes) and (with_ids or with_magmoms or table_version is not None):
         raise ConfigError("--with-ids, --with-magmoms and --table-version belong to the table; leave them out")
-    if endpoint is not None and not (with_ids or with_magmoms):
-        raise ConfigError("--endpoint: nothing is asked of the API; add --with-ids or --with-magmoms, or leave it out")
     if output.exists() and not overwrite:
         raise DataError(f"{output}: exists already; give another name, or --overwrite")
     asking = (with_ids or with_magmoms, with_magmoms, endpoint)

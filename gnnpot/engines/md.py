@@ -371,8 +371,8 @@ def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
         problem = "exploded, energies are not finite; take a shorter timestep"
     elif sample.temperature > run.config.max_temperature:
         problem = (
-            f"exploded, the temperature is {sample.temperature:.3g} K, above the limit of "
-            f"{run.config.max_temperature:g} K; take a shorter timestep, or relax the structure first"
+            f"exploded, the temperature is {sample.temperature:.3g} K; take a shorter timestep, relax the structure "
+            "first, or raise max_temperature"
         )
     elif run.config.ensemble == "nve" and abs(sample.conserved - reference.conserved) > _MAX_ENERGY_CHANGE * len(
         run.atoms

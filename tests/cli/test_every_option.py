@@ -45,7 +45,7 @@ LINES = (
     ("publish nowhere --licence MIT --permission mine --json -o published", 1),
     ("lammps nowhere.in -m tiny --elements Cu --threads 1 --log lammps.log --json", 1),
     ("import nowhere --name mine --trained-with 2 --force --json", 1),
-    (("label frames.extxyz -m tiny --config label.yaml --distort 'melted steps=1' --seed 1 --melt-model tiny "
+    (("label frames.extxyz -m tiny --config label.yaml --distort 'rattled rattle=0.01' --seed 1 --melt-model tiny "
      "-p 1 --executor processes --device cpu --dtype float64 --fresh --overwrite -q --json -o l.store"), 0),
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "

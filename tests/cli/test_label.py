@@ -41,7 +41,6 @@ def test_what_is_wrong_is_said_before_any_work(run, tmp_path):
         (("none.cif", "-m", EMT), DataError, "none.cif: there is no such file"),
         (("cu.cif", "-m", EMT, "--distort", "boiled"), ConfigError, "kind 'boiled' is not known"),
         (("cu.cif", "-m", EMT, "--config", "none.yaml"), ConfigError, "none.yaml: can't be read"),
-        (("cu.cif", "-m", EMT, "--melt-model", EMT), ConfigError, "--melt-model: no structure is melted"),
     ]:
         with pytest.raises(error, match=problem):
             run(*arguments, "-o", "x.store")

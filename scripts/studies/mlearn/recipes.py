@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
         "default": (),
         "forces weighted more": ("loss.forces=4", "ema=0.998"),
         "larger steps": ("optimizer.lr=0.005",),
-        "smaller steps": ("optimizer.lr=0.001",),
+        "larger steps, forces weighted more": ("optimizer.lr=0.005", "loss.forces=4", "ema=0.998"),
     },
 }
 

@@ -78,8 +78,6 @@ def test_what_can_not_be_is_said(table, tmp_path):
         run("mp", "-o", tmp_path / "s", "--table", table, "--mptrj", "a.json")
     with pytest.raises(ConfigError, match="belong to the table"):
         run("mp", "-o", tmp_path / "s", "--mptrj", "a.json", "--with-ids")
-    with pytest.raises(ConfigError, match="--endpoint: nothing is asked of the API"):
-        run("mp", "-o", tmp_path / "s", "--table", table, "--endpoint", "http://localhost")
     with pytest.raises(ConfigError, match="'fre' is not a choice"):
         run("mp", "-o", tmp_path / "s", "--table", table, "--energy", "fre")
     with pytest.raises(ConfigError, match="several functionals"):
