@@ -48,6 +48,10 @@ MAX_SKIN = 50.0
 class Calculator(ase_calculator.Calculator):
     """Energy, atomic energies, forces, stress (Voigt) and, for models that predict them, magnetic moments.
 
+    Elements, positions, cell and periodicity determine the results. Charges, spins and initial magnetic moments of the
+    structure are ignored. The stress is the derivative of the energy with respect to strain, divided by the volume of
+    the cell, also along directions that are not periodic.
+
     `stresses`, [N, 6] eV/Å³, are calculated only on request. They are atomic contributions whose sum is the stress: the
     contribution of each edge is divided equally between its two atoms. `name` and `parameters` identify the potential;
     ASE writes them to databases and trajectories along with the results.
@@ -77,7 +81,8 @@ class Calculator(ase_calculator.Calculator):
         DataError: The structure is invalid (see `gnnpot.data.structure`: two atoms at one place, a flat cell).
             Structures are checked each time the neighbour list is rebuilt.
         SimulationError: A result is not finite.
-        PropertyNotImplementedError: ASE's; the stress was requested for a structure without a volume.
+        PropertyNotImplementedError: ASE's; the stress was requested for a structure without a volume, or magnetic
+            moments from a potential that does not predict them.
     """
 
     implemented_properties: list[str] = [
@@ -175,7 +180,14 @@ class Calculator(ase_calculator.Calculator):
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a property; called by all `get_…` methods of ASE. Threads that share the calculator take turns."""
         with self._lock:
-            return super().get_property(name, atoms, allow_calculation)
+            try:
+                return super().get_property(name, atoms, allow_calculation)
+            except ase_calculator.PropertyNotImplementedError:
+                if name not in ("magmoms", "magmom"):
+                    raise
+                raise ase_calculator.PropertyNotImplementedError(
+                    f"{self.name}: predicts no magnetic moments; use a potential that does, such as chgnet-0.3.0"
+                ) from None
 
     def calculate(
         self,

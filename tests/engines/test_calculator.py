@@ -34,8 +34,34 @@ def test_results_are_those_of_the_potential(potential, crystal):
     np.testing.assert_allclose(crystal.get_forces(), prediction.forces, atol=1e-10)
     np.testing.assert_allclose(crystal.get_stress(), prediction.stress[0], atol=1e-10)
     np.testing.assert_allclose(crystal.get_potential_energies(), prediction.energies, atol=1e-10)
-    with pytest.raises(PropertyNotImplementedError):
-        crystal.get_magnetic_moments()
+
+
+@pytest.mark.parametrize("name", ["magmoms", "magmom"])
+def test_missing_magnetic_moments_name_a_potential_that_has_them(potential, crystal, name):
+    calculator = Calculator(potential)
+    with pytest.raises(PropertyNotImplementedError, match="predicts no magnetic moments; use a potential"):
+        calculator.get_property(name, crystal)
+    assert calculator.get_property("energy", crystal, allow_calculation=False) is not None
+    assert calculator.get_property(name, crystal, allow_calculation=False) is None
+
+
+def test_charges_and_moments_of_the_structure_are_ignored(potential, crystal):
+    calculator = Calculator(potential)
+    energy = calculator.get_potential_energy(crystal)
+    crystal.info.update(charge=1, spin=2)
+    crystal.set_initial_charges(np.ones(len(crystal)))
+    crystal.set_initial_magnetic_moments(np.ones(len(crystal)))
+    assert calculator.get_property("energy", crystal, allow_calculation=False) == energy
+    assert Calculator(potential).get_potential_energy(crystal) == energy
+
+
+def test_stress_with_vacuum_is_per_volume_of_the_cell(potential, crystal):
+    crystal.pbc = False
+    crystal.calc = Calculator(potential)
+    stress, volume = crystal.get_stress(), crystal.get_volume()
+    crystal.cell[2] *= 3
+    assert np.abs(stress).max() > 0
+    np.testing.assert_allclose(crystal.get_stress() * crystal.get_volume(), stress * volume, atol=1e-10)
 
 
 def test_skin_changes_no_result(potential, crystal):
