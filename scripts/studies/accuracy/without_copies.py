@@ -65,10 +65,13 @@ def row_of(run: Path, data: Path) -> dict[str, Any]:
     potential, card = load_checkpoint(run / MODEL)
     frames = list(read_frames(data / "mlearn" / f"{element}_test.extxyz.gz"))
     distinct = list(itertools.compress(frames, (not copy for copy in copies(data, element))))
+    name = f"{run.parts[-3]}, fine-tuned" if candidate == "all" else candidate.replace("-", " from ")
+    if card.training["data"].get("choose") == "representative":
+        name += ", representative frames"
     every, without = (evaluate(potential, part, stress=False).metrics() for part in (frames, distinct))
     return {
         "element": element,
-        "potential": f"{run.parts[-3]}, fine-tuned" if candidate == "all" else candidate.replace("-", " from "),
+        "potential": name,
         "trained_on": count,
         "minutes": card.training["max_minutes"],
         "test_frames": len(frames),

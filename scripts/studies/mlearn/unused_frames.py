@@ -1,4 +1,4 @@
-"""Errors on training frames not used by a run with few frames, for choosing the initial potential without test frames.
+"""Errors on training frames not used by a run with few frames, to choose the start or the frames without test frames.
 
     python scripts/studies/mlearn/unused_frames.py runs/finetune-mlearn/*/Ni/all-20 -o docs/mlearn/unused-frames.json
 
@@ -50,6 +50,7 @@ def row_of(run: Path) -> dict[str, Any]:
         "element": run.parent.name,
         "start": config.start,
         "frames": config.data.frames,
+        "choose": config.data.choose,
         "minutes": config.max_minutes,
         "unused_frames": len(frames),
         "unchanged_energy_meV": unchanged["energy_shifted_mae"] * 1e3,
