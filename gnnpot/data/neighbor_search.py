@@ -20,6 +20,8 @@ MAX_IMAGES = 2000
 #: largest number of grid cells for few atoms; vesin has the same limit and makes larger cells instead, which fails for
 #: long and thin structures
 MAX_GRID_CELLS = 100_000
+#: relative margin of the cutoff in the search of the tree, with wrapped positions; as in `neighbor_grid`
+_ROUNDING = 1e-6
 
 
 class Neighbors(NamedTuple):
@@ -140,8 +142,10 @@ def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tup
 def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
     """As `neighbor_list`, for a complete cell, with a k-d tree."""
     fractional, cells = wrapped(positions, complete, pbc)
-    images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
-    found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
+    # the final test uses the original positions, so that either both or none of a pair and its reverse are found
+    within = cutoff * (1 + _ROUNDING)
+    images, atoms, shifts = _images(fractional, complete, pbc, within)
+    found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), within, output_type="ndarray")
     order = np.lexsort((atoms[found["j"]], found["i"]))
     i, image = found["i"][order].astype(np.int64, copy=False), found["j"][order]
     # arrays are freed early, because they are as large as the result

@@ -83,8 +83,8 @@ class TrajectoryWriter(ABC):
         return time.monotonic() - self._last_state >= STATE_SECONDS
 
     def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
-        """Write the restart file, with the position of the next frame."""
-        write_restart(restart_path(self.path), atoms, {**state, "place": self.place()})
+        """Write the restart file, with the position of the next frame unless the state has it."""
+        write_restart(restart_path(self.path), atoms, {"place": self.place(), **state})
         self._last_state = time.monotonic()
 
     @abstractmethod
@@ -118,6 +118,10 @@ class _AseWriter(TrajectoryWriter):
         atoms.info[STATE] = state
         try:
             self._file.write(atoms)
+        except BaseException:
+            # when it is closed, ASE's writer would add what it has of this frame as a whole one
+            self._file.backend.data = {}
+            raise
         finally:
             del atoms.info[STATE]
         self._last_state = time.monotonic()
@@ -131,7 +135,11 @@ class _AseWriter(TrajectoryWriter):
 
 
 class TimedWriter(TrajectoryWriter):
-    """Base class for formats without the state in frames; the restart file is written when due, and at the end."""
+    """Base class for formats without the state in frames; the restart file is written when due, and at the end.
+
+    If the writing of a frame is interrupted, the restart file has the state and the end of the frame before, so that a
+    resume removes what was written of the interrupted one.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -141,13 +149,18 @@ class TimedWriter(TrajectoryWriter):
     def append(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Append a frame."""
 
+    @property
+    @abstractmethod
+    def end(self) -> int:
+        """Position of the next frame, as `place`, without a flush."""
+
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         self.append(atoms, state)
         if self.state_due:
             self.save_state(atoms, state)
         else:
             # a copy, since the run may have moved the atoms before this state is written
-            self._pending = (atoms.copy(), state)
+            self._pending = (atoms.copy(), {**state, "place": self.end})
 
     def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
         super().save_state(atoms, state)
@@ -178,9 +191,15 @@ class _ExtxyzWriter(TimedWriter):
         self._file.flush()
         return self._file.tell()
 
+    @property
+    def end(self) -> int:
+        return self._file.tell()
+
     def close(self) -> None:
-        super().close()
-        self._file.close()
+        try:
+            super().close()
+        finally:
+            self._file.close()
 
 
 def _write_extxyz(file: Any, atoms: Atoms, state: dict[str, Any]) -> None:

@@ -117,9 +117,13 @@ class ZarrWriter(TimedWriter):
         if full or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
             self.place()
 
+    @property
+    def end(self) -> int:
+        return self._count + len(self._frames)
+
     def place(self) -> int:
         if self._frames:
-            start, end = self._count, self._count + len(self._frames)
+            start, end = self._count, self.end
             # the step is written last, since it marks a frame as complete
             for name in ("position", "cell", "framework", "energy", "time", "step"):
                 array = self._series[name]

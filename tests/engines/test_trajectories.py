@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import numpy as np
@@ -335,3 +336,40 @@ def test_held_atoms():
     for bad in ("Xx", "Li", "99", "z<", ""):
         with pytest.raises(DataError, match="fixed atoms"):
             fix_atoms(slab, bad)
+
+
+@pytest.mark.parametrize(
+    ("ending", "writing"),
+    [
+        (".traj", "ase.io.ulm.Writer.write"),
+        (".extxyz", "gnnpot.engines.trajectories.write_extxyz"),
+        (".zarr", "gnnpot.engines.zarr_trajectory.ZarrWriter.place"),
+    ],
+)
+def test_an_interrupt_while_a_frame_is_written_neither_damages_nor_repeats_a_frame(
+    alloy, ending, writing, tmp_path, monkeypatch
+):
+    whole, parts = tmp_path / f"whole{ending}", tmp_path / f"parts{ending}"
+    config, near = MDConfig(steps=12, interval=4), []
+    run_md(alloy, EMT(), config, trajectory=whole)
+    original = resolve_name(writing)
+
+    def interrupted(*args, **kwargs):
+        value = original(*args, **kwargs)
+        if near:
+            near.clear()
+            raise KeyboardInterrupt
+        return value
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gnnpot.engines.zarr_trajectory.FLUSH_SECONDS", 0.0)
+        patch.setattr(writing, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            # the next frame after step 6 is that of step 8
+            run_md(alloy, EMT(), config, trajectory=parts, progress=lambda s: s.step == 6 and near.append(s))
+    run_md(alloy, EMT(), config, trajectory=parts, resume=True)
+    frames = list(read_trajectory(parts))
+    steps = [frame.info.get(trajectories.STATE, frame.info)["step"] for frame in frames]
+    assert steps == [0, 4, 8, 12]
+    for found, wanted in zip(frames, read_trajectory(whole), strict=True):
+        np.testing.assert_allclose(found.positions, wanted.positions, rtol=0, atol=1e-7)

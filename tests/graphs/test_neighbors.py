@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.neighbor_grid import grid_of, pairs_by_grid
+from gnnpot.data.neighbor_search import find_by_tree
 from gnnpot.graphs import build_graph, neighbor_list, triplets
 
 
@@ -112,3 +113,15 @@ def test_a_batch_keeps_structures_apart():
     assert torch.equal(batch.edge_index[0][batch.triplet_index[0]], batch.edge_index[0][batch.triplet_index[1]])
     assert batch.triplet_index.shape[1] == sum(g.triplet_index.shape[1] for g in graphs)
     assert torch.isnan(batch.energy).all() and batch.cell.shape == (3, 3, 3)
+
+
+def test_the_tree_finds_pairs_at_the_cutoff_with_their_reverse():
+    """The wrapped positions of the search differ by rounding from those of the final test."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        cell, pbc = np.eye(3) * rng.uniform(5, 9), np.ones(3, dtype=bool)
+        positions = (3 * rng.random((6, 3)) - 1) @ cell
+        for distance in rng.choice(find_by_tree(positions, cell, pbc, 4.5).distances, 5):
+            pairs = find_by_tree(positions, cell, pbc, np.nextafter(distance, np.inf))
+            found = {(i, j, *s) for (i, j), s in zip(pairs.edge_index.T, pairs.edge_shifts, strict=True)}
+            assert found == {(j, i, -a, -b, -c) for i, j, a, b, c in found}
