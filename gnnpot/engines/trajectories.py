@@ -244,10 +244,14 @@ def create_trajectory(
         size = 1 if path.suffix == ".zarr" else partial.stat().st_size
         restart_path(path).unlink(missing_ok=True)
         _remove(path)
-        os.replace(partial, path)
         if path.suffix != ".traj":
+            # before the trajectory has its name, since without this file it could not be resumed
             write_restart(restart_path(path), atoms, {**state, "place": size})
+        os.replace(partial, path)
         return _writer(path, atoms)
+    except DataError:
+        _remove(partial)
+        raise
     except OSError as error:
         _remove(partial)
         raise DataError(f"{path}: can't be written ({error.strerror or error}); choose another name") from None

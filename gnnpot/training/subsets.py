@@ -140,9 +140,14 @@ def _counts(subsets: dict[str, Subset], count: int) -> dict[str, int]:
     total = sum(map(len, subsets.values()))
     if count > total:
         raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
-    counts = {name: max(1, round(count * len(subset) / total)) for name, subset in subsets.items()}
-    counts["train"] += count - sum(counts.values())
-    return counts
+    if count < len(subsets):
+        raise ConfigError(
+            f"data.frames: {count} can't be divided among {', '.join(subsets)}; give {len(subsets)} or more"
+        )
+    others = {name: max(1, round(count * len(subset) / total)) for name, subset in subsets.items() if name != "train"}
+    while sum(others.values()) >= count:
+        others[max(others, key=others.__getitem__)] -= 1
+    return {"train": count - sum(others.values()), **others}
 
 
 def check_elements_known(subset: Subset, elements: tuple[str, ...], name: str) -> None:

@@ -373,3 +373,23 @@ def test_an_interrupt_while_a_frame_is_written_neither_damages_nor_repeats_a_fra
     assert steps == [0, 4, 8, 12]
     for found, wanted in zip(frames, read_trajectory(whole), strict=True):
         np.testing.assert_allclose(found.positions, wanted.positions, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_run_that_is_killed_while_its_trajectory_is_created_can_be_resumed(alloy, ending, tmp_path, monkeypatch):
+    """A file with the name of the trajectory has all that a resume needs."""
+    path = tmp_path / f"run{ending}"
+    original = os.replace
+
+    def killed(source, target):
+        original(source, target)
+        if str(target) == str(path):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_md(alloy, EMT(), MDConfig(steps=4, interval=2), trajectory=path)
+    assert path.exists()
+    result = run_md(alloy, EMT(), MDConfig(steps=4, interval=2), trajectory=path, resume=True)
+    assert result.steps == 4 and len(list(read_trajectory(path))) == 3

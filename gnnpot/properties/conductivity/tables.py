@@ -78,7 +78,7 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
 
 def framework_cell(t: Transport) -> str:
     """The element of the framework with the largest diffusion coefficient relative to the ion's, in percent."""
-    if not t.framework_share:
+    if not t.framework_share or t.tracer.value <= 0:
         return "–"
     element, share = max(t.framework_share.items(), key=lambda item: item[1])
     return f"{element} < 0.1 %" if share < 1e-3 else f"{element} {100 * share:.2g} %"
