@@ -107,8 +107,10 @@ def evaluate_command(
             "labelled frames)"
         )
     else:
+        if stress == "none" and stress_key:
+            raise ConfigError("--stress-key: has no effect with --stress none, which reads no stresses; leave one out")
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
-        _frames(model, [Path(path) for path in others], (report, format, named), chosen, as_json)
+        _frames(model, [Path(path) for path in others], (report, format, named), chosen, (quiet, as_json))
 
 
 def _frames(
@@ -116,7 +118,7 @@ def _frames(
     data: list[Path],
     how: tuple[Path | None, str | None, dict[str, Any]],
     chosen: tuple[str | None, Precision | None],
-    as_json: bool,
+    flags: tuple[bool, bool],
 ) -> None:
     from gnnpot.data.quantities import QUANTITIES
     from gnnpot.data.readers import RecordOptions
@@ -128,6 +130,7 @@ def _frames(
     from gnnpot.training.stores import read_labelled
 
     report, format, named = how
+    quiet, as_json = flags
     if report is not None:
         check_report_folder(report, REPORT_NAMES, "--report")
     options: dict[str, Any] = {**named}
@@ -136,7 +139,7 @@ def _frames(
     calculator = open_calculator(model, *chosen)
     own = isinstance(calculator, Calculator)
     console = Console()
-    with Console(stderr=True).status(styled(f"asking {model}")):
+    with Console(stderr=True, quiet=quiet).status(styled(f"asking {model}")):
         if isinstance(calculator, Calculator):
             evaluation = evaluate(calculator.potential, frames)
         else:
@@ -186,6 +189,7 @@ def _suites(
             "--processes, --count: --suite speed measures in one process and has no items; leave them out, or evaluate "
             "speed in a command of its own"
         )
+    _refuse_unused(suites, data, options)
     opened = [open_suite(name, data, **options) for name in suites if name != SPEED]
     subjects = [_subject(model, *chosen) for model in models]
     names = [subject.name for subject in subjects]
@@ -207,6 +211,22 @@ def _suites(
         typer.echo(to_json(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
     else:
         console.print(f"table: {path}", highlight=False)
+
+
+def _refuse_unused(suites: list[str], data: Path | None, options: dict[str, Any]) -> None:
+    """Raise `ConfigError` for an option that none of the suites uses."""
+    from gnnpot.properties.suites.registry import SUITES
+    from gnnpot.properties.suites.speed import SPEED
+
+    # an unknown suite is reported where it is opened
+    if unknown := set(suites) - {*SUITES, SPEED}:
+        suites = [*SUITES, *unknown]
+    given = {"data": data, **options}
+    users = {"picoseconds": ["dynamics"], "seed": ["relaxations", "dynamics"], "data": [*SUITES]}
+    for name, names in users.items():
+        if not set(names) & set(suites) and (unused := changed_options(evaluate_command, given, (name,))):
+            which = "any suite but speed" if name == "data" else f"--suite {' or '.join(names)}"
+            raise ConfigError(f"{unused[0]}: is for {which}; add it, or leave {unused[0]} out")
 
 
 def _subject(model: str, device: str | None, dtype: Precision | None) -> "Subject":

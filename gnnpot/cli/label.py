@@ -14,14 +14,14 @@ from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import INTEGER_FROM_0
-from gnnpot.errors import counted
+from gnnpot.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
 
     from gnnpot.data.store import FrameStore
-    from gnnpot.sampling import Labeller
+    from gnnpot.sampling import LabelConfig, Labeller
 
 _DISTORT = (
     "Kind of distortion and its options, as 'rattled rattle=0.1 count=4'. May be repeated. Kinds: original, rattled, "
@@ -75,6 +75,7 @@ def label_command(
 
         check_not_input({"output": output}, structures)
         options = read_label_config(config, distort or (), seed)
+        _refuse_unused(melt_model, options)
         labeller = _labeller(model, melt_model, device, dtype)
         with Bars(quiet) as bars:
             store = label(
@@ -103,6 +104,15 @@ def _executor(name: str, processes: int | None) -> "Iterator[Executor | int]":
 
     with open_executor(name, processes) as executor:
         yield executor
+
+
+def _refuse_unused(melt_model: str | None, options: "LabelConfig") -> None:
+    """Raise `ConfigError` if a model for dynamics is given, and no distortion runs dynamics."""
+    if melt_model is not None and not any(distortion.needs_calculator for distortion in options.distortions):
+        raise ConfigError(
+            "--melt-model: moves atoms for the distortion 'melted', which is not among the distortions; add it with "
+            "--distort, or leave --melt-model out"
+        )
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
