@@ -255,15 +255,11 @@ def _simulated(
 
 
 def _show(study: "Study", path: Path) -> None:
-    from gnnpot.properties.conductivity.tables import fit_rows, transport_rows
+    from gnnpot.properties.conductivity.tables import narrow_tables
 
     console = Console()
-    for title, (head, rows) in (
-        ("transport, with intervals of 95 %", transport_rows(study.result)),
-        ("Arrhenius fits", fit_rows(study.result)),
-    ):
-        if rows:
-            console.print(to_table([head, *rows], title))
+    for title, rows in narrow_tables(study.result):
+        console.print(to_table(rows, title, compact=True), "")
     for lead, reasons in (
         ("not solid:", study.result.melted),
         ("too short:", study.result.too_short),

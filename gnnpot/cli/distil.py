@@ -124,7 +124,5 @@ def _rounds_table(rows: "Sequence[tuple[str, ...]]") -> "Table":
     kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
     head, *rest = [tuple(row[k] for k in kept) for row in rows]
     # one word per line: the table would otherwise break lines within words
-    table = to_table([tuple(text.replace("-", "- ").replace(" ", "\n") for text in head), *rest], "Rounds")
-    table.show_edge = table.pad_edge = False
-    table.collapse_padding = True
-    return table
+    heading = tuple(text.replace("-", "- ").replace(" ", "\n") for text in head)
+    return to_table([heading, *rest], "Rounds", compact=True)
