@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import typer
 from ase import Atoms
+from ase.calculators.emt import EMT
 from ase.io import write
 from scipy.signal import lfilter
 from typer.testing import CliRunner
 
 from gnnpot.engines.trajectories import create_trajectory
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.properties.conductivity import (
     AnalysisConfig,
     ConductivityConfig,
@@ -513,6 +514,21 @@ def test_a_pressure_without_effect_is_refused(run, tmp_path):
     assert not (tmp_path / "crystal-conductivity").exists()
     with pytest.raises(ValueError, match="pressure: has no effect on a given volume"):
         ConductivityConfig(ion="Cu", pressure=1.0)
+
+
+def test_an_explosion_names_options_of_the_study(tmp_path):
+    from gnnpot.properties.conductivity.calc import calc
+
+    atoms = Atoms("Cu4", [[0, 0, 0], [0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]], cell=[3.6, 3.6, 3.6], pbc=True)
+    config = ConductivityConfig(
+        ion="Cu", temperatures=(2000.0,), supercell=(1, 1, 1), timestep=100, equilibration=0, production=20
+    )
+    with pytest.raises(SimulationError, match=r"exploded.*; take a shorter timestep.* or leave out 2000 K") as stopped:
+        calc(atoms, EMT, config, tmp_path / "study")
+    assert "max_temperature" not in str(stopped.value)
+    with pytest.raises(ConfigError, match="temperatures: 30000 K is above 20000 K, where a simulation is stopped"):
+        calc(atoms, EMT, ConductivityConfig(ion="Cu", temperatures=(30000.0,)), tmp_path / "hot")
+    assert not (tmp_path / "hot").exists()
 
 
 def test_the_potential_of_a_run_is_named(tmp_path):
