@@ -1,12 +1,11 @@
 """`gnnpot distil`: train a fast student potential on labels of a teacher."""
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnnpot.cli.common import ALREADY_FINISHED, Precision, modification_time, open_calculator
+from gnnpot.cli.common import ALREADY_FINISHED, MakeCalculator, Precision, modification_time
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
@@ -84,7 +83,7 @@ def distil_command(
     overrides += [f"explore.temperatures={temperature}"] if temperature else []
     overrides += settings or ()
     options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
-    make = functools.partial(open_calculator, teacher, device, dtype)
+    make = MakeCalculator(teacher, device, dtype)
     _distil(options, make, processes, (resume, quiet, as_json))
 
 

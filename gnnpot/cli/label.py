@@ -1,7 +1,6 @@
 """`gnnpot label`: distort structures and label them with a potential."""
 
 import contextlib
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.common import MakeCalculator, Precision
 from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
@@ -120,11 +119,11 @@ def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Pre
     from gnnpot.sampling import Labeller
     from gnnpot.sampling.labeller_names import describe
 
-    make = functools.partial(open_calculator, model, device, dtype)
+    make = MakeCalculator(model, device, dtype)
     name, functional = describe(model, make())
     if melt_model is None:
         return Labeller(make, name, functional)
-    make_mover = functools.partial(open_calculator, melt_model, device, dtype)
+    make_mover = MakeCalculator(melt_model, device, dtype)
     return Labeller(make, name, functional, make_mover, describe(melt_model, make_mover())[0])
 
 
