@@ -72,11 +72,11 @@ export class JobForm {
     const choose = (name) => { this.model = name; dialog.close(); this.draw(box, entry); };
     const row = (m) => h("tr", { class: m.name === this.model ? "on" : "" },
       h("td", {}, h("button", { class: "link-button", onclick: () => choose(m.name) }, m.name)),
-      h("td", {}, errors(m.measured?.near_equilibrium)), h("td", {}, errors(m.measured?.hot)),
+      h("td", {}, errors(m.measured?.near_equilibrium)), h("td", {}, errors(m.measured?.high_stress)),
       h("td", {}, m.measured?.milliseconds?.["64"]?.toPrecision(3) ?? ""), h("td", {}, String(m.elements ?? "")),
       h("td", {}, m.functional ?? ""), h("td", {}, m.licence ?? ""), h("td", {}, m.cached ? t("here") : `${(m.bytes / 1e6).toFixed(1)} MB`));
     dialog.replaceChildren(h("div", { class: "table" }, h("h2", {}, t("potential")),
-      h("table", {}, h("thead", {}, h("tr", {}, ["name", "near", "hot", "ms", "elements", "functional", "licence", "here"].map((w) => h("th", {}, t(w))))), h("tbody", {}, this.data.models.map(row))),
+      h("table", {}, h("thead", {}, h("tr", {}, ["name", "near", "stressed", "ms", "elements", "functional", "licence", "here"].map((w) => h("th", {}, t(w))))), h("tbody", {}, this.data.models.map(row))),
       h("div", { class: "row end" }, h("button", { class: "quiet", onclick: () => dialog.close() }, t("close")))));
     dialog.showModal();
   }
