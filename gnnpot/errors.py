@@ -44,6 +44,24 @@ class SimulationError(GnnpotError):
     """A relaxation or dynamics run that diverged: atoms flew apart, or energies became infinite or NaN."""
 
 
+class ExplosionError(SimulationError):
+    """A dynamics run with energies or a temperature beyond all limits.
+
+    Args:
+        what: What happened and where, for callers whose options differ from those that `advice` names.
+        advice: What to do about it.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        # both are arguments of the base class, so that the error can be pickled
+        super().__init__(what, advice)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.advice}"
+
+
 class BuilderError(GnnpotError):
     """A sentence or recipe from which no structure can be built."""
 

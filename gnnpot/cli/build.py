@@ -101,8 +101,8 @@ def _refuse_unused(given: dict[str, Any]) -> None:
         unused += [(name, "--explain builds nothing") for name in changed_options(build, given, ("output", "relax"))]
     if given["relax"] is None:
         unused += [(name, "it needs --relax") for name in changed_options(build, given, ("fmax", "steps"))]
-    if given["yes"] and not given["llm"]:
-        unused.append(("--yes", "it needs --llm"))
+    if given["yes"] and (given["explain"] or not given["llm"]):
+        unused.append(("--yes", "--explain builds nothing" if given["explain"] else "it needs --llm"))
     if unused:
         name, why = unused[0]
         raise ConfigError(f"{name}: has no effect here, {why}; leave it out")

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,38 +44,56 @@ def read_structure(path: Path, index: int = -1) -> "Atoms":
     return structure_files.read_structure(path, index)
 
 
-def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
-    """Return a calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`.
+@dataclass(frozen=True, slots=True)
+class MakeCalculator:
+    """Function that opens the chosen model, also in other processes.
 
-    Raises `ConfigError` if a device or precision is given for a calculator of another package.
+    Args:
+        model: Name or path of a gnnpot model, or an ASE calculator as `module:Class`.
+        device: Device of a gnnpot model; default: its own.
+        dtype: Precision of a gnnpot model; default: its own.
+
+    Raises:
+        ConfigError: A device or precision is given for a calculator of another package. This is checked when the
+            choice is made, before any work.
     """
-    if is_foreign(model):
-        check_own_settings(model, device, dtype)
-        module, _, name = model.partition(":")
-        return _foreign_calculator(module, name)
-    import torch
 
-    from gnnpot.engines.calculator import Calculator
+    model: str
+    device: str | None = None
+    dtype: Precision | None = None
 
-    chosen = chosen_device(device)
-    opened = open_model(model)
-    return Calculator(opened, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
+    def __post_init__(self) -> None:
+        options = (("--device", self.device), ("--dtype", self.dtype))
+        given = [option for option, value in options if value is not None]
+        if given and is_foreign(self.model):
+            raise ConfigError(
+                f"{', '.join(given)}: has no effect on {self.model}, a calculator of another package with settings of "
+                "its own; leave it out"
+            )
+
+    def __call__(self) -> "BaseCalculator":
+        """Open the model. Raises `GnnpotError` if it can't be opened."""
+        if is_foreign(self.model):
+            module, _, name = self.model.partition(":")
+            return _foreign_calculator(module, name)
+        import torch
+
+        from gnnpot.engines.calculator import Calculator
+
+        chosen = chosen_device(self.device)
+        opened = open_model(self.model)
+        return Calculator(opened, device=chosen, dtype=None if self.dtype is None else getattr(torch, self.dtype.value))
+
+
+def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
+    """Return a calculator of the chosen model, see `MakeCalculator`."""
+    return MakeCalculator(model, device, dtype)()
 
 
 def is_foreign(model: str) -> bool:
     """Whether a model is an ASE calculator of another package, given as `module:Class`."""
     module, _, name = model.partition(":")
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
-def check_own_settings(model: str, device: str | None, dtype: Precision | None) -> None:
-    """Raise `ConfigError` if a device or precision is given for a calculator of another package."""
-    given = [option for option, value in (("--device", device), ("--dtype", dtype)) if value is not None]
-    if given and is_foreign(model):
-        raise ConfigError(
-            f"{', '.join(given)}: has no effect on {model}, a calculator of another package with settings of its own; "
-            "leave it out"
-        )
 
 
 def open_model(model: str) -> "OpenedPotential":

@@ -1,6 +1,5 @@
 """`gnnpot conductivity`: ionic conductivity from molecular dynamics."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,13 +7,12 @@ import typer
 from typer.core import TyperCommand
 
 from gnnpot.cli.common import (
+    MakeCalculator,
     Precision,
     changed_options,
-    check_own_settings,
     chosen_device,
     count_bar,
     default_output,
-    open_calculator,
     open_model,
     read_structure,
 )
@@ -27,7 +25,6 @@ from gnnpot.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from ase.calculators.calculator import BaseCalculator
 
     from gnnpot.properties.conductivity.calc import ConductivityProgress
     from gnnpot.properties.conductivity.config import ConductivityConfig
@@ -52,18 +49,6 @@ FrameworkLimitOption = Annotated[
     POSITIVE,
     typer.Option(help="Largest D of another element relative to the ion's; a temperature above is left out."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class MakeCalculator:
-    """Picklable function that opens the model, for use in other processes."""
-
-    model: str
-    device: str | None = None
-    dtype: Precision | None = None
-
-    def __call__(self) -> "BaseCalculator":
-        return open_calculator(self.model, self.device, self.dtype)
 
 
 class _Command(TyperCommand):
@@ -194,7 +179,6 @@ def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
     from gnnpot.engines.calculator import Calculator
     from gnnpot.models.base import check_elements
 
-    check_own_settings(make.model, make.device, make.dtype)
     chosen_device(make.device)
     if ":" not in make.model:
         open_model(make.model)
@@ -255,15 +239,11 @@ def _simulated(
 
 
 def _show(study: "Study", path: Path) -> None:
-    from gnnpot.properties.conductivity.tables import fit_rows, transport_rows
+    from gnnpot.properties.conductivity.tables import narrow_tables
 
     console = Console()
-    for title, (head, rows) in (
-        ("transport, with intervals of 95 %", transport_rows(study.result)),
-        ("Arrhenius fits", fit_rows(study.result)),
-    ):
-        if rows:
-            console.print(to_table([head, *rows], title))
+    for title, rows in narrow_tables(study.result):
+        console.print(to_table(rows, title, compact=True), "")
     for lead, reasons in (
         ("not solid:", study.result.melted),
         ("too short:", study.result.too_short),

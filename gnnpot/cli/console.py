@@ -65,11 +65,20 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def to_table(rows: Sequence[tuple[str, ...]], title: str = "") -> Table:
-    """Return rows, the first of which is the header, as a table for the terminal."""
+def to_table(rows: Sequence[tuple[str, ...]], title: str = "", *, compact: bool = False) -> Table:
+    """Return rows, the first of which is the header, as a table for the terminal.
+
+    Args:
+        rows: Header and rows.
+        title: Title above the table.
+        compact: Leave out the margins, and half of the space between columns, for wide tables.
+    """
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for k, head in enumerate(rows[0]):
         table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
     for row in rows[1:]:
         table.add_row(*row)
+    if compact:
+        table.show_edge = table.pad_edge = False
+        table.collapse_padding = True
     return table

@@ -13,6 +13,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from gnnpot.cli.common import changed_options
 from gnnpot.cli.console import Console
 from gnnpot.cli.order import order
 from gnnpot.cli.results import JsonOption, show
@@ -140,7 +141,7 @@ def info(
     stress: StressOption = None,
     option: ReaderOption = None,
     ranges: Annotated[
-        bool, typer.Option("--ranges/--no-ranges", help="Read all frames and show the ranges of values.")
+        bool, typer.Option("--ranges/--no-ranges", help="Show the ranges of values, for which all frames are read.")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,7 +179,8 @@ def info(
         with _counted(read_frames(path, format, bad_frames="skip", skipped=skipped, **options), "reading") as frames:
             for frame in sample.watch(frames):
                 tally.add(frame)
-                values.add(frame)
+                if ranges:
+                    values.add(frame)
         check = sample.result().to_mapping()
         manifest = tally.manifest([], 0, "", skipped, check)
     if as_json:
@@ -224,6 +226,9 @@ def split(
     opened = FrameStore(store)
     if by != By.source and (part or validation):
         raise ConfigError("--part and --validation belong to --by source; add it or leave them out")
+    without_effect = ("fractions",) if validation else ("fractions", "seed")
+    if by == By.source and (unused := changed_options(split, locals(), without_effect)):
+        raise ConfigError(f"{', '.join(unused)}: has no effect on a split by the published files; leave it out")
     if by == By.source:
         if not part:
             raise ConfigError("--by source needs --part train=NAME and the like; 'gnnpot data info' lists the sources")

@@ -1,12 +1,11 @@
 """`gnnpot distil`: train a fast student potential on labels of a teacher."""
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnnpot.cli.common import ALREADY_FINISHED, Precision, modification_time, open_calculator
+from gnnpot.cli.common import ALREADY_FINISHED, MakeCalculator, Precision, modification_time
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption
@@ -84,7 +83,7 @@ def distil_command(
     overrides += [f"explore.temperatures={temperature}"] if temperature else []
     overrides += settings or ()
     options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
-    make = functools.partial(open_calculator, teacher, device, dtype)
+    make = MakeCalculator(teacher, device, dtype)
     _distil(options, make, processes, (resume, quiet, as_json))
 
 
@@ -124,7 +123,5 @@ def _rounds_table(rows: "Sequence[tuple[str, ...]]") -> "Table":
     kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
     head, *rest = [tuple(row[k] for k in kept) for row in rows]
     # one word per line: the table would otherwise break lines within words
-    table = to_table([tuple(text.replace("-", "- ").replace(" ", "\n") for text in head), *rest], "Rounds")
-    table.show_edge = table.pad_edge = False
-    table.collapse_padding = True
-    return table
+    heading = tuple(text.replace("-", "- ").replace(" ", "\n") for text in head)
+    return to_table([heading, *rest], "Rounds", compact=True)

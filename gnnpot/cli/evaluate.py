@@ -1,6 +1,5 @@
 """`gnnpot evaluate`: errors on labelled frames or on published benchmarks."""
 
-import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, changed_options, check_own_settings, open_calculator
+from gnnpot.cli.common import MakeCalculator, Precision, changed_options
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
@@ -89,16 +88,14 @@ def evaluate_command(
     """
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
     named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
-    models, chosen = [model, *(others or () if suite else ())], (device, dtype)
-    for name in models:
-        check_own_settings(name, *chosen)
+    models = [MakeCalculator(name, device, dtype) for name in (model, *(others or () if suite else ()))]
     if suite:
         if report or format or stress or named:
             raise ConfigError(
                 "--report, --format, --stress, --…-key: are for labelled frames; leave them out with --suite"
             )
         options = {"count": count, "seed": seed, "picoseconds": picoseconds}
-        _suites(models, suite, data, output, options, (processes, fresh, quiet, as_json), chosen)
+        _suites(models, suite, data, output, options, (processes, fresh, quiet, as_json))
     elif not others:
         raise ConfigError(f"give data (labelled frames), or a benchmark with --suite ({_SUITES})")
     elif unused := changed_options(evaluate_command, locals(), _OF_SUITES):
@@ -107,16 +104,17 @@ def evaluate_command(
             "labelled frames)"
         )
     else:
+        if stress == "none" and stress_key:
+            raise ConfigError("--stress-key: has no effect with --stress none, which reads no stresses; leave one out")
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
-        _frames(model, [Path(path) for path in others], (report, format, named), chosen, as_json)
+        _frames(models[0], [Path(path) for path in others], (report, format, named), (quiet, as_json))
 
 
 def _frames(
-    model: str,
+    make: MakeCalculator,
     data: list[Path],
     how: tuple[Path | None, str | None, dict[str, Any]],
-    chosen: tuple[str | None, Precision | None],
-    as_json: bool,
+    flags: tuple[bool, bool],
 ) -> None:
     from gnnpot.data.quantities import QUANTITIES
     from gnnpot.data.readers import RecordOptions
@@ -128,15 +126,16 @@ def _frames(
     from gnnpot.training.stores import read_labelled
 
     report, format, named = how
+    quiet, as_json = flags
     if report is not None:
         check_report_folder(report, REPORT_NAMES, "--report")
     options: dict[str, Any] = {**named}
     reader = RecordOptions(**options)
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
-    calculator = open_calculator(model, *chosen)
+    calculator = make()
     own = isinstance(calculator, Calculator)
     console = Console()
-    with Console(stderr=True).status(styled(f"asking {model}")):
+    with Console(stderr=True, quiet=quiet).status(styled(f"asking {make.model}")):
         if isinstance(calculator, Calculator):
             evaluation = evaluate(calculator.potential, frames)
         else:
@@ -151,8 +150,8 @@ def _frames(
         console.print(errors_table(evaluation))
     if report is not None:
         name = data[0].name.split(".")[0] if len(data) == 1 else "frames"
-        precision = f" in {chosen[1].value}" if chosen[1] else ""
-        path = write_report(report, f"{model} on {', '.join(map(str, data))}{precision}", {name: evaluation})
+        precision = f" in {make.dtype.value}" if make.dtype else ""
+        path = write_report(report, f"{make.model} on {', '.join(map(str, data))}{precision}", {name: evaluation})
         Console(soft_wrap=True, stderr=as_json).print(f"report: {path}", highlight=False)
 
 
@@ -173,8 +172,8 @@ def errors_table(evaluation: "Evaluation") -> Table:
 
 
 def _suites(
-    models: list[str], suites: list[str], data: Path | None, output: Path, options: dict,
-    how: tuple[int, bool, bool, bool], chosen: tuple[str | None, Precision | None],
+    models: list[MakeCalculator], suites: list[str], data: Path | None, output: Path, options: dict,
+    how: tuple[int, bool, bool, bool],
 ) -> None:  # fmt: skip
     from gnnpot.properties.suites import evaluate_suite, open_suite, write_report
     from gnnpot.properties.suites.speed import SPEED, measure_speed
@@ -186,8 +185,9 @@ def _suites(
             "--processes, --count: --suite speed measures in one process and has no items; leave them out, or evaluate "
             "speed in a command of its own"
         )
+    _refuse_unused(suites, data, options)
     opened = [open_suite(name, data, **options) for name in suites if name != SPEED]
-    subjects = [_subject(model, *chosen) for model in models]
+    subjects = [_subject(make) for make in models]
     names = [subject.name for subject in subjects]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models have one name among {', '.join(names)}; evaluate them into two folders")
@@ -209,19 +209,34 @@ def _suites(
         console.print(f"table: {path}", highlight=False)
 
 
-def _subject(model: str, device: str | None, dtype: Precision | None) -> "Subject":
+def _refuse_unused(suites: list[str], data: Path | None, options: dict[str, Any]) -> None:
+    """Raise `ConfigError` for an option that none of the suites uses."""
+    from gnnpot.properties.suites.registry import SUITES
+    from gnnpot.properties.suites.speed import SPEED
+
+    # an unknown suite is reported where it is opened
+    if unknown := set(suites) - {*SUITES, SPEED}:
+        suites = [*SUITES, *unknown]
+    given = {"data": data, **options}
+    users = {"picoseconds": ["dynamics"], "seed": ["relaxations", "dynamics"], "data": [*SUITES]}
+    for name, names in users.items():
+        if not set(names) & set(suites) and (unused := changed_options(evaluate_command, given, (name,))):
+            which = "any suite but speed" if name == "data" else f"--suite {' or '.join(names)}"
+            raise ConfigError(f"{unused[0]}: is for {which}; add it, or leave {unused[0]} out")
+
+
+def _subject(make: MakeCalculator) -> "Subject":
     """Open a model; its name is the one on its card, or as given for a calculator of another package."""
     from gnnpot.engines.calculator import Calculator
     from gnnpot.hub.card import functional_name
     from gnnpot.properties.suites import Subject
 
-    make = functools.partial(open_calculator, model, device, dtype)
     calculator = make()
     if not isinstance(calculator, Calculator):
-        return Subject(model, make)
+        return Subject(make.model, make)
     card = calculator.card
-    name = model if card is None or not card.name else card.name
+    name = make.model if card is None or not card.name else card.name
     training, functional = ("", "") if card is None else (card.training_data, functional_name(card.functional))
-    precision = "" if dtype is None else dtype.value
+    precision = "" if make.dtype is None else make.dtype.value
     # the hash of the file, the same for any dtype
     return Subject(name, make, calculator.parameters["weights_sha256"], training, functional, precision)

@@ -12,7 +12,7 @@ from gnnpot.cli.common import Precision, download_progress, is_foreign, open_cal
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.models import physics_rows
 from gnnpot.cli.results import JsonOption
-from gnnpot.errors import DataError
+from gnnpot.errors import ConfigError, DataError
 from gnnpot.hub.shipped import DEFAULT
 from gnnpot.runs.json_text import to_json
 
@@ -70,6 +70,8 @@ def check(
     from gnnpot.hub.known_deviations import known_deviations
     from gnnpot.properties.contract import check_contract
 
+    if structures and elements is not None:
+        raise ConfigError("--elements: is of built structures, and structures are given; leave one of the two out")
     calculator = open_calculator(model, device, dtype or (None if is_foreign(model) else Precision.float64))
     atoms = {str(path): read_structure(path) for path in structures} if structures else None
     if atoms is None and elements is None and not hasattr(calculator, "elements"):

@@ -1,7 +1,6 @@
 """`gnnpot label`: distort structures and label them with a potential."""
 
 import contextlib
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,19 +8,19 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.common import MakeCalculator, Precision
 from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import INTEGER_FROM_0
-from gnnpot.errors import counted
+from gnnpot.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
 
     from gnnpot.data.store import FrameStore
-    from gnnpot.sampling import Labeller
+    from gnnpot.sampling import LabelConfig, Labeller
 
 _DISTORT = (
     "Kind of distortion and its options, as 'rattled rattle=0.1 count=4'. May be repeated. Kinds: original, rattled, "
@@ -75,6 +74,7 @@ def label_command(
 
         check_not_input({"output": output}, structures)
         options = read_label_config(config, distort or (), seed)
+        _refuse_unused(melt_model, options)
         labeller = _labeller(model, melt_model, device, dtype)
         with Bars(quiet) as bars:
             store = label(
@@ -105,16 +105,25 @@ def _executor(name: str, processes: int | None) -> "Iterator[Executor | int]":
         yield executor
 
 
+def _refuse_unused(melt_model: str | None, options: "LabelConfig") -> None:
+    """Raise `ConfigError` if a model for dynamics is given, and no distortion runs dynamics."""
+    if melt_model is not None and not any(distortion.needs_calculator for distortion in options.distortions):
+        raise ConfigError(
+            "--melt-model: moves atoms for the distortion 'melted', which is not among the distortions; add it with "
+            "--distort, or leave --melt-model out"
+        )
+
+
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
     """Return the labeller; the models are opened once here, so that errors are raised before any work."""
     from gnnpot.sampling import Labeller
     from gnnpot.sampling.labeller_names import describe
 
-    make = functools.partial(open_calculator, model, device, dtype)
+    make = MakeCalculator(model, device, dtype)
     name, functional = describe(model, make())
     if melt_model is None:
         return Labeller(make, name, functional)
-    make_mover = functools.partial(open_calculator, melt_model, device, dtype)
+    make_mover = MakeCalculator(melt_model, device, dtype)
     return Labeller(make, name, functional, make_mover, describe(melt_model, make_mover())[0])
 
 

@@ -5,7 +5,6 @@ gnnpot relax pool.extxyz --many -o relaxed --executor dask:tcp://node1:8786
 mpiexec -n 5 gnnpot relax pool.extxyz --many -o relaxed --executor mpi
 """
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import check_own_settings, open_calculator
+from gnnpot.cli.common import MakeCalculator
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import show
 from gnnpot.domains import INTEGER_FROM_1
@@ -80,9 +79,8 @@ def compute_many(
         from gnnpot.workflows.many import Model, open_structures, run_many
 
         check_not_input({"output": output}, [structures])
-        check_own_settings(*model)
+        make = MakeCalculator(*model)
         wanted = calculation()
-        make = functools.partial(open_calculator, *model)
         with Bars(quiet) as bars:
             found = run_many(
                 open_structures(structures), wanted, Model(make, model[0]), output,

@@ -80,10 +80,7 @@ def mp(
     }
     options |= {k: v for k, v in (("energy", energy), ("corrections", corrections)) if v is not None}
     curation = _curation(config, options)
-    if sum(x is not None for x in (table, mptrj, matpes)) > 1:
-        raise ConfigError("--table, --mptrj and --matpes are three sources; name one")
-    if (mptrj or matpes) and (with_ids or with_magmoms or table_version is not None):
-        raise ConfigError("--with-ids, --with-magmoms and --table-version belong to the table; leave them out")
+    _refuse_unused(locals())
     if output.exists() and not overwrite:
         raise DataError(f"{output}: exists already; give another name, or --overwrite")
     asking = (with_ids or with_magmoms, with_magmoms, endpoint)
@@ -94,6 +91,20 @@ def mp(
             progress=lambda p: advance(p.done, p.read, f"{p.kept} kept"),
         )  # fmt: skip
     show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a second source, and for options that the source does not use."""
+    ids = given["with_ids"] or given["with_magmoms"]
+    of_files = given["mptrj"] is not None or given["matpes"] is not None
+    if sum(given[name] is not None for name in ("table", "mptrj", "matpes")) > 1:
+        raise ConfigError("--table, --mptrj and --matpes are three sources; name one")
+    if of_files and (ids or given["table_version"] is not None):
+        raise ConfigError("--with-ids, --with-magmoms and --table-version belong to the table; leave them out")
+    if of_files and given["task_types"] is not None:
+        raise ConfigError("--task-types: selects tasks of the table, MPtrj and MatPES do not name them; leave it out")
+    if given["endpoint"] is not None and not ids:
+        raise ConfigError("--endpoint: is asked only for --with-ids and --with-magmoms; add one, or leave it out")
 
 
 def report(

@@ -11,7 +11,14 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import ALREADY_FINISHED, Precision, default_output, open_calculator, read_structure
+from gnnpot.cli.common import (
+    ALREADY_FINISHED,
+    Precision,
+    changed_options,
+    default_output,
+    open_calculator,
+    read_structure,
+)
 from gnnpot.cli.console import Console
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, check_many_options, compute_many
 from gnnpot.cli.progress import Bars
@@ -75,6 +82,7 @@ def property_command(
     from gnnpot.config import apply_overrides
     from gnnpot.properties.registry import find_property
 
+    _refuse_unused(locals())
     if name is None:
         _list_properties()
         return
@@ -95,6 +103,30 @@ def property_command(
         typer.echo(to_json(content))
     else:
         _show(content, folder)
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Refuse options that a list of properties or options, or the property, does not use."""
+    from gnnpot.properties.options import arguments_of
+    from gnnpot.properties.registry import find_property
+
+    of_model, names = ("model", "device", "dtype"), [*inspect.signature(property_command).parameters][2:]
+    if given["structure"] is None:
+        listed = "properties" if given["name"] is None else "options"
+        if unused := changed_options(property_command, given, names):
+            unused = [{"--settings": "--set", "--as-json": "--json"}.get(name, name) for name in unused]
+            raise ConfigError(
+                f"{', '.join(unused)}: has no effect on the list of {listed}; give the name of a property and a "
+                "structure, or leave it out"
+            )
+        return
+    arguments = arguments_of(find_property(given["name"]).calc)
+    whole = arguments.takes_path or arguments.takes_trajectory
+    unused = changed_options(property_command, given, ("index",)) if whole else []
+    unused += [] if arguments.needs_calculator else changed_options(property_command, given, of_model)
+    if unused:
+        why = "is of a whole file" if unused[0] == "--index" else "needs no potential"
+        raise ConfigError(f"{unused[0]}: has no effect on {given['name']}, which {why}; leave it out")
 
 
 def _property_of(name: str, given: dict[str, Any]) -> "PropertyOf":

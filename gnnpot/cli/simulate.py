@@ -150,6 +150,8 @@ def _relax_config(given: dict[str, Any]) -> "RelaxConfig":
     from gnnpot.engines.relax import RelaxConfig
     from gnnpot.units import GPA
 
+    if given["cell"] == CellChoices.none and changed_options(relax, given, ("stress_max",)):
+        raise ConfigError("--stress-max: has no effect with --cell none, which keeps the cell; leave it out")
     options = {name: given[name] for name in ("fmax", "symmetry", "steps")}
     options |= {name: given[name] * GPA for name in ("stress_max", "pressure")}
     options |= {name: given[name].value for name in ("cell", "optimizer")}

@@ -40,7 +40,7 @@ def _structures(path: Path) -> Sequence[Frame]:
     if has_reader(path):
         options = RecordOptions.without_labels()
         if issubclass(reader_of(path), DftReader):
-            # unconverged calculations have wrong labels, which are not read here, but valid structures
-            options["unconverged"] = "keep"
+            # unconverged calculations, a fixed density and force fields give wrong labels, but valid structures
+            options |= {"unconverged": "keep", "structures_only": True}
         return list(read_frames(path, **options))
     return read_all_structures(path)

@@ -45,7 +45,7 @@ from gnnpot.engines.trajectories import (
     create_trajectory,
     open_trajectory,
 )
-from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.errors import ConfigError, DataError, ExplosionError, GnnpotError, SimulationError
 from gnnpot.runs.identity import differences
 from gnnpot.runs.lock import file_lock
 from gnnpot.units import BOLTZMANN
@@ -368,19 +368,18 @@ def _stop_drift(atoms: Atoms) -> None:
 
 def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
     if not math.isfinite(sample.temperature) or not math.isfinite(sample.potential):
-        problem = "exploded, energies are not finite; take a shorter timestep"
+        problem, advice = "exploded, energies are not finite", "take a shorter timestep"
     elif sample.temperature > run.config.max_temperature:
-        problem = (
-            f"exploded, the temperature is {sample.temperature:.3g} K; take a shorter timestep, relax the structure "
-            "first, or raise max_temperature"
-        )
+        problem = f"exploded, the temperature is {sample.temperature:.3g} K"
+        advice = "take a shorter timestep, relax the structure first, or raise max_temperature"
     elif run.config.ensemble == "nve" and abs(sample.conserved - reference.conserved) > _MAX_ENERGY_CHANGE * len(
         run.atoms
     ):
         change = abs(sample.conserved - reference.conserved) / len(run.atoms)
-        problem = f"the total energy has changed by {change:.2f} eV/atom, and should not; take a shorter timestep"
+        problem = f"the total energy has changed by {change:.2f} eV/atom, and should not"
+        advice = "take a shorter timestep"
     else:
         return
     # only in case of an error: finding the formula takes longer than the integrator
     where = f"molecular dynamics of {run.atoms.get_chemical_formula()}, step {sample.step}"
-    raise SimulationError(f"{where}: {problem}")
+    raise ExplosionError(f"{where}: {problem}", advice)

@@ -23,6 +23,9 @@ CONSTANT_PRESSURE = frozenset(name for name in ENSEMBLES if name.startswith("npt
 #: ensembles with random forces, which conserve neither the total momentum nor an energy
 LANGEVIN = frozenset(name for name in ENSEMBLES if "langevin" in name)
 
+#: K, default temperature above which a run is stopped
+MAX_TEMPERATURE = 20000.0
+
 #: options on which the trajectory depends for each ensemble, besides `timestep`, `seed` and `keep_velocities`
 _DECISIVE: dict[str, tuple[str, ...]] = {
     "nve": ("temperature",),
@@ -55,7 +58,7 @@ class MDConfig:
     equilibration: Annotated[int, INTEGER_FROM_0] = 0  #: initial steps left out of the averages
     interval: Annotated[int, INTEGER_FROM_1] = 10  #: steps between frames and log lines
     elements: tuple[str, ...] = ()  #: elements whose positions a `.zarr` trajectory holds; empty: all
-    max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K, temperature above which a run is stopped
+    max_temperature: Annotated[float, POSITIVE] = MAX_TEMPERATURE  #: K, temperature above which a run is stopped
 
     def __post_init__(self) -> None:
         check_fields(self)

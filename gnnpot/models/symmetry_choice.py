@@ -18,7 +18,7 @@
    so that each pair of elements has functions that describe its repulsion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Literal
@@ -33,6 +33,7 @@ from gnnpot.errors import DataError
 from gnnpot.graphs import Graph
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import BehlerNarrow, BehlerRadial, BehlerWide, SymmetryFunction, functions_of
+from gnnpot.models.symmetry_sets import FIRST_SHIFT
 
 Method = Literal["cur", "farthest"]
 
@@ -48,6 +49,9 @@ _FIRST_NEIGHBORS = 0.05
 _MIN_DEVIATION = 1e-3
 #: smallest fraction of the variance of a candidate that must not be explained by the selected functions
 _MIN_LEFT = 1e-8
+#: Å; longer distances are within the width of the Gaussian at `FIRST_SHIFT`. Bonds with hydrogen are shorter, those of
+#: compressed diamond are not
+_COVERED = 1.15
 _BIN = 0.02  #: Å, width of the bins of distances
 #: Å; narrower Gaussians would resolve noise only
 _NARROWEST = 0.25
@@ -99,6 +103,30 @@ class NeighborStatistics:
         """r_0 of elements s and t, Å."""
         reached = np.cumsum(self.distances[s, t]) / max(self.atoms[s], 1)
         return float(_BIN * (1 + np.argmax(reached >= min(_FIRST_NEIGHBORS, reached[-1]))))
+
+
+def first_shift(graphs: Iterable[Graph], elements: tuple[str, ...]) -> float:
+    """Centre of the first shifted Gaussian of a regular grid (`symmetry_sets.radial_grid`) for some structures, Å.
+
+    This is the smallest r_0 of all pairs of elements if it is below `_COVERED`, otherwise `FIRST_SHIFT`.
+
+    Args:
+        graphs: Structures, with edges up to `FIRST_SHIFT`.
+        elements: Chemical symbols.
+    """
+    count, bins = len(elements), round(FIRST_SHIFT / _BIN)
+    atoms, distances = np.zeros(count), np.zeros((count, count, bins))
+    for graph in graphs:
+        species = _species(graph, elements)
+        atoms += np.bincount(species, minlength=count)
+        centre, neighbor = graph.edge_index.numpy()
+        length = torch.linalg.vector_norm(graph.edge_vectors, dim=1).numpy()
+        of_edge = np.minimum(length / _BIN, bins - 1).astype(int)
+        np.add.at(distances, (species[centre], species[neighbor], of_edge), 1)
+    reached = (distances.sum(axis=2) >= _FIRST_NEIGHBORS * np.maximum(atoms, 1)[:, None]).nonzero()
+    statistics = NeighborStatistics(atoms, distances, np.zeros((0, 0, 0)))
+    shortest = min((FIRST_SHIFT, *(statistics.shortest(s, t) for s, t in zip(*reached, strict=True))))
+    return shortest if shortest < _COVERED else FIRST_SHIFT
 
 
 def choose_functions(

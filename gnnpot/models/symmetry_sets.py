@@ -19,6 +19,9 @@ from gnnpot.models.symmetry_functions import (
     WeightedRadial,
 )
 
+#: Å, centre of the first shifted Gaussian, unless the data have bonds that are much shorter
+FIRST_SHIFT = 1.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedSet:
@@ -35,8 +38,8 @@ class WeightedSet:
     def __post_init__(self) -> None:
         _check_counts(self)
 
-    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
-        return weighted_set(self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta)
+    def functions(self, elements: tuple[str, ...], first: float = FIRST_SHIFT) -> tuple[SymmetryFunction, ...]:
+        return weighted_set(self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta, first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class BehlerSet:
     def __post_init__(self) -> None:
         _check_counts(self)
 
-    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
+    def functions(self, elements: tuple[str, ...], first: float = FIRST_SHIFT) -> tuple[SymmetryFunction, ...]:
         pairs = len(elements) * (len(elements) + 1) // 2
         count = len(elements) * (len(elements) * self.radial + 2 * pairs * self.angular * len(self.zeta))
         if count > MAX_FUNCTIONS:
@@ -84,7 +87,7 @@ class BehlerSet:
                 f"{MAX_FUNCTIONS:,}; take fewer, or the kind 'weighted' or 'chosen'"
             )
         return behler_set(
-            elements, self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta, self.wide
+            elements, self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta, self.wide, first
         )
 
 
@@ -132,10 +135,12 @@ def weighted_set(
     radial: int = 16,
     angular: int = 3,
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
+    first: float = FIRST_SHIFT,
 ) -> tuple[SymmetryFunction, ...]:
     """`WeightedRadial` and `WeightedAngular` functions on the grids of `radial_grid` and `angular_etas`, λ = ±1."""
     functions: list[SymmetryFunction] = [
-        WeightedRadial(eta=eta, shift=shift, cutoff=radial_cutoff) for eta, shift in radial_grid(radial_cutoff, radial)
+        WeightedRadial(eta=eta, shift=shift, cutoff=radial_cutoff)
+        for eta, shift in radial_grid(radial_cutoff, radial, first)
     ]
     functions += [
         WeightedAngular(eta=eta, zeta=z, lambda_=sign, cutoff=angular_cutoff)
@@ -177,6 +182,7 @@ def behler_set(
     angular: int = 3,
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
     wide: bool = False,
+    first: float = FIRST_SHIFT,
 ) -> tuple[SymmetryFunction, ...]:
     """`BehlerRadial` and `BehlerNarrow` (or `BehlerWide`) functions for all elements of centres and neighbours."""
     angle = BehlerWide if wide else BehlerNarrow
@@ -185,7 +191,7 @@ def behler_set(
         functions += [
             BehlerRadial(centre=centre, neighbor=neighbor, eta=eta, shift=shift, cutoff=radial_cutoff)
             for neighbor in elements
-            for eta, shift in radial_grid(radial_cutoff, radial)
+            for eta, shift in radial_grid(radial_cutoff, radial, first)
         ]
         functions += [
             angle(centre=centre, neighbors=pair, eta=eta, zeta=z, lambda_=sign, cutoff=angular_cutoff)
@@ -197,17 +203,18 @@ def behler_set(
     return tuple(functions)
 
 
-def radial_grid(cutoff: float, count: int) -> list[tuple[float, float]]:
+def radial_grid(cutoff: float, count: int, first: float = FIRST_SHIFT) -> list[tuple[float, float]]:
     """(η, R_s) of `count` radial Gaussians: one third is centred at 0 with decreasing widths, the others are shifted.
 
     As in Gastegger et al. 2018, centred Gaussians have η = 1/(2 R²) with R up to R_c, and the width of shifted
-    Gaussians is their spacing. Shifts start at 1.5 Å, because few pairs of atoms are closer.
+    Gaussians is their spacing. Shifts start at `first` (Å): by default at 1.5 Å, because few pairs of atoms are closer
+    in crystals, and for molecules at the length of their bonds, see `symmetry_choice.first_shift`.
     """
     centred = max(count // 3, 1)
     widths = np.geomspace(cutoff, max(cutoff / 4, 1.0), centred)
     grid = [(float(0.5 / w**2), 0.0) for w in widths]
-    shifts = np.linspace(1.5, cutoff - 0.5, max(count - centred, 0))
-    spacing = (cutoff - 2.0) / max(len(shifts) - 1, 1)
+    shifts = np.linspace(first, cutoff - 0.5, max(count - centred, 0))
+    spacing = (cutoff - (0.5 + first)) / max(len(shifts) - 1, 1)
     return grid + [(float(0.5 / spacing**2), float(s)) for s in shifts]
 
 

@@ -25,7 +25,7 @@ from ase.calculators.calculator import BaseCalculator
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.errors import ConfigError
-from gnnpot.properties.relaxed import energy_of, relaxed, repeats
+from gnnpot.properties.relaxed import check_unconstrained, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def host_of(
         progress: Called with the progress of relaxations.
 
     Raises:
+        DataError: A structure of `sources` has constraints.
         SimulationError: A relaxation fails.
     """
     if relax:
@@ -207,6 +208,7 @@ def host_of(
         reference = crystal
         if source is not None:
             start = as_atoms(source)
+            check_unconstrained(start, f"{what}: reference of {element}")
             cell: CellFreedom = "full" if start.pbc.all() else "none"
             reference = relaxed(start, calculator, cell=cell, what=f"reference of {element}", progress=progress)
         potentials[element] = energy_of(reference, calculator) / len(reference)

@@ -36,7 +36,7 @@ from gnnpot.domains import POSITIVE, check_fields
 from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.extras import needs_extra
-from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
+from gnnpot.properties.relaxed import check_unconstrained, crystal_of, energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
 
 Corrections = Literal["MP2020", "none"]
@@ -203,6 +203,7 @@ def _calculated(config: FormationEnergyConfig, calculator: BaseCalculator, progr
     for k, structure in enumerate(references):
         progress("formation energy: references", k, len(references))
         reference = as_atoms(structure).copy()
+        check_unconstrained(reference, "formation energy: reference")
         if config.relax:
             cell: CellFreedom = "full" if reference.pbc.all() else "none"
             what = f"formation energy: {reference.symbols}"

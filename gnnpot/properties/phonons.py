@@ -19,6 +19,7 @@ since a potential with a finite cutoff does not describe the long-range field.
 By phonopy: Togo, Chaput, Tadano and Tanaka, J. Phys. Condens. Matter 35, 353001 (2023).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,8 @@ from gnnpot.runs.progress import Progress, no_progress
 
 #: THz, a mode with a frequency below minus this value is imaginary; above, it may be numerical noise
 TOLERANCE = 0.1
+#: THz, modes with a lower frequency are left out of thermodynamic functions
+ZERO_FREQUENCY = 1e-3
 #: gas constant, J/K/mol; heat capacity of a mode at high temperature
 GAS_CONSTANT = 8.31446261815324
 #: allowed displacements of an atom
@@ -291,6 +294,23 @@ def displacement_forces(phonopy: Any, calculator: BaseCalculator, what: str, pro
     return forces
 
 
+def thermal_properties(phonopy: Any, temperatures: Sequence[float] | np.ndarray) -> Any:
+    """Calculate thermodynamic functions of the primitive cell, equations (1) and (2), on the last mesh of `phonopy`.
+
+    Modes below `ZERO_FREQUENCY`, also imaginary ones, are left out. The acoustic modes at Γ are among them: their
+    frequencies are zero up to rounding errors, whose signs would otherwise decide whether phonopy includes them.
+
+    Args:
+        phonopy: Object of phonopy with force constants, after `run_mesh`.
+        temperatures: K.
+
+    Returns:
+        Object of phonopy with `free_energy` (kJ/mol), `entropy` and `heat_capacity` (J/K/mol), each an array [T].
+    """
+    phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=ZERO_FREQUENCY)
+    return phonopy.thermal_properties
+
+
 def ase_atoms(atoms: Any) -> Atoms:
     """Convert phonopy's atoms to ASE `Atoms`."""
     return Atoms(numbers=atoms.numbers, scaled_positions=atoms.scaled_positions, cell=atoms.cell, pbc=True)
@@ -308,8 +328,7 @@ def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, t
     lowest = min(float(mesh.frequencies.min()), *(float(f.min()) for f in bands))
     free, entropy, heat = (np.full(len(temperatures), np.nan) for _ in range(3))
     if lowest > -TOLERANCE:
-        phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=1e-3)
-        found = phonopy.thermal_properties
+        found = thermal_properties(phonopy, temperatures)
         free, entropy, heat = found.free_energy, found.entropy, found.heat_capacity
     return Phonons(
         formula=ase_atoms(phonopy.primitive).get_chemical_formula(),

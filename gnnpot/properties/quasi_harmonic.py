@@ -29,7 +29,7 @@ from gnnpot.domains import INTEGER_FROM_1, POSITIVE, check_fields
 from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.equation_of_state import scaled_to
-from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, with_force_constants
+from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, thermal_properties, with_force_constants
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
@@ -218,8 +218,7 @@ def _at_volume(phonopy: Any, crystal: Atoms, energy: float, mesh_length: float, 
             f"quasi-harmonic: an imaginary mode ({-lowest:.2f}i THz) at a volume of {crystal.get_volume():.2f} Å³; "
             "give ratios nearer to 1, or see the property phonons"
         )
-    phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=1e-3)
-    found, primitive = phonopy.thermal_properties, ase_atoms(phonopy.primitive)
+    found, primitive = thermal_properties(phonopy, temperatures), ase_atoms(phonopy.primitive)
     share = len(primitive) / len(crystal)
     return _AtVolume(
         formula=primitive.get_chemical_formula(),

@@ -24,13 +24,28 @@ STEPS = 1000
 
 
 def crystal_of(structure: StructureLike, what: str) -> Atoms:
-    """Copy a crystal as `Atoms` without a calculator. Raises `DataError` if it is not periodic in three directions."""
+    """Copy a crystal as `Atoms` without a calculator.
+
+    Raises:
+        DataError: It is not periodic in three directions, or has constraints.
+    """
     atoms = as_checked_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
         raise DataError(
             f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell"
         )
+    check_unconstrained(atoms, what)
     return atoms
+
+
+def check_unconstrained(atoms: Atoms, what: str) -> None:
+    """Raise `DataError` if atoms are constrained, for properties that are defined at a minimum of the energy."""
+    if atoms.constraints:
+        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
+        raise DataError(
+            f"{what}: {atoms.get_chemical_formula()} has fixed atoms or other constraints ({kinds}), as from selective "
+            "dynamics of a POSCAR, and would not be relaxed to a minimum; remove them from the structure"
+        )
 
 
 def relaxed(

@@ -4,8 +4,9 @@
     [frames[k] for k in choice.indices], choice.distances
 
 Labels are not used. An atom a is described by the vector x_a of weighted symmetry functions
-(`symmetry_sets.weighted_set`), each scaled by its standard deviation over the atoms of the element. The cost of a set C
-of frames is the sum over all atoms of the distance from the nearest atom in C:
+(`symmetry_sets.weighted_set`, whose grid starts at the shortest distances of the frames), each scaled by its standard
+deviation over the atoms of the element. The cost of a set C of frames is the sum over all atoms of the distance from
+the nearest atom in C:
 
     cost(C) = Σ_a min_{b in C, same element as a} |x_a - x_b|
 
@@ -26,7 +27,8 @@ from gnnpot.data.frame import Frame
 from gnnpot.errors import ConfigError, counted
 from gnnpot.graphs import build_graph
 from gnnpot.models.symmetry import SymmetryDescriptor
-from gnnpot.models.symmetry_sets import WeightedSet
+from gnnpot.models.symmetry_choice import first_shift
+from gnnpot.models.symmetry_sets import FIRST_SHIFT, WeightedSet
 
 #: largest number of atoms of all frames
 MAX_ATOMS = 5_000_000
@@ -36,6 +38,8 @@ MAX_TARGETS = 8192
 MAX_DISTANCES = 100_000_000
 #: descriptors with a smaller standard deviation over the atoms are ignored as noise
 _MIN_DEVIATION = 1e-4
+#: number of frames in which the shortest distances are looked for, at least if there are as many
+_FRAMES = 500
 #: largest number of distances in temporary arrays
 _BLOCK = 4_000_000
 
@@ -96,7 +100,9 @@ def _describe(
     elements = sorted({int(z) for frame in frames for z in np.unique(frame.numbers)})
     symbols = tuple(chemical_symbols[z] for z in elements)
     chosen = WeightedSet()
-    descriptor = SymmetryDescriptor(chosen.functions(symbols), symbols)
+    some = range(0, len(frames), max(1, len(frames) // _FRAMES))
+    first = first_shift((build_graph(frames[k], FIRST_SHIFT, labels=False) for k in some), symbols)
+    descriptor = SymmetryDescriptor(chosen.functions(symbols, first), symbols)
     index = torch.full((119,), -1, dtype=torch.int64)
     index[[atomic_numbers[s] for s in symbols]] = torch.arange(len(symbols))
     owners: dict[int, list[np.ndarray]] = {z: [] for z in elements}

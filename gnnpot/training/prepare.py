@@ -100,7 +100,8 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
         check_elements_known(subset, elements, name)
     evenly_spaced = Concatenation(datasets).evenly_spaced
     scale = config.energy_scale or force_scale(evenly_spaced(config.statistics_frames))
-    model = resolve_model(config.model, elements, evenly_spaced, config.run / FUNCTIONS, write=write)
+    fixed = bool(config.start) or (config.run / RECORD).exists()
+    model = resolve_model(config.model, elements, evenly_spaced, config.run / FUNCTIONS, write=write, fixed=fixed)
     references = datasets[0].references
     assert references is not None, "aligned datasets have references"
     prepared = PreparedData(

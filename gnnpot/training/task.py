@@ -113,7 +113,7 @@ def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:
     found = to_mapping(start.model.config)
     wanted = to_mapping(replace(config.model, elements=config.model.elements or start.model.elements))
     if is_open(config.model):
-        # the symmetry functions were chosen when the starting potential was trained
+        # the symmetry functions were determined when the starting potential was trained
         wanted["symmetry_functions"] = found.get("symmetry_functions")
     differ = [name for name in found if found[name] != wanted.get(name)]
     if bool(start.terms) != config.zbl:

@@ -36,7 +36,7 @@ LINES = (
     (f"property elastic cu.cif -m {EMT} --many -p 1 --executor mpi", 1),
     (("predict frames.extxyz -m tiny --stress --max-atoms 64 --device cpu --dtype float64 --overwrite -q --json "
      "-o p.extxyz"), 0),
-    (f"check {EMT} cu.cif --elements Cu --all --json", 0),
+    (f"check {EMT} cu.cif --all --json", 0),
     ("check tiny --elements Cu --dtype float64 --device cpu", 0),
     ("card tiny --all --json", 0),
     ("models --json", 0),
@@ -45,7 +45,7 @@ LINES = (
     ("publish nowhere --licence MIT --permission mine --json -o published", 1),
     ("lammps nowhere.in -m tiny --elements Cu --threads 1 --log lammps.log --json", 1),
     ("import nowhere --name mine --trained-with 2 --force --json", 1),
-    (("label frames.extxyz -m tiny --config label.yaml --distort 'rattled rattle=0.01' --seed 1 --melt-model tiny "
+    (("label frames.extxyz -m tiny --config label.yaml --distort 'melted steps=1 count=1' --seed 1 --melt-model tiny "
      "-p 1 --executor processes --device cpu --dtype float64 --fresh --overwrite -q --json -o l.store"), 0),
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "
@@ -64,7 +64,7 @@ LINES = (
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
     ((f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu "
      "--dtype float64 --json"), 0),
-    ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
+    ("evaluate tiny --suite dynamics --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
     ((f"finetune tiny nowhere.extxyz --strategy head --for general --config t.yaml {KEYS} --stress ase --set epochs=1 "
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
     (("distil tiny frames.extxyz --student gpt --test frames.extxyz --temperature 300 --minutes 1 --config tune.yaml "

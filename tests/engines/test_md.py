@@ -1,6 +1,7 @@
 """Molecular dynamics: what is conserved, what is reached, and runs that are killed."""
 
 import gc
+import pickle
 import signal
 import subprocess
 import sys
@@ -234,8 +235,10 @@ def test_explosions_are_stopped(copper, tmp_path):
     hot = copper.copy()
     random_velocities(hot, 3000, np.random.default_rng(0), degrees_of_freedom(hot, "nve"))
     config = MDConfig(temperature=1000, steps=200, max_temperature=2000, keep_velocities=True)
-    with pytest.raises(SimulationError, match="temperature is"):
+    with pytest.raises(SimulationError, match=r"temperature is .*; .* raise max_temperature") as stopped:
         run_md(hot, EMT(), config, log=tmp_path / "x.log")
+    # as it comes from another process
+    assert str(pickle.loads(pickle.dumps(stopped.value))) == str(stopped.value)
     with pytest.raises(ValueError, match="temperature: 3000 K is above .*, 2000 K; .* raise max_temperature"):
         MDConfig(temperature=3000, max_temperature=2000)
     assert (tmp_path / "x.log").read_text().count("\n") >= 2

@@ -4,16 +4,24 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 from gnnpot.data.frame import Frame
 from gnnpot.errors import DataError
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.symmetry import SymmetryDescriptor
-from gnnpot.models.symmetry_choice import RADIAL_FIRST, NeighborStatistics, candidates, choose_functions, select_columns
+from gnnpot.models.symmetry_choice import (
+    RADIAL_FIRST,
+    NeighborStatistics,
+    candidates,
+    choose_functions,
+    first_shift,
+    select_columns,
+)
 from gnnpot.models.symmetry_functions import BehlerRadial, functions_of
-from gnnpot.models.symmetry_sets import BehlerSet, SelectedBehlerSet
+from gnnpot.models.symmetry_sets import FIRST_SHIFT, BehlerSet, SelectedBehlerSet, WeightedSet, radial_grid
+from gnnpot.training.resolve_model import resolve_model
 
 RADIAL, ANGULAR = 5.0, 4.0
 
@@ -136,3 +144,52 @@ def test_a_set_that_is_not_chosen_yet_makes_no_model():
 def test_impossible_sets(options, words):
     with pytest.raises(ValueError, match=words):
         SelectedBehlerSet(**options)
+
+
+@pytest.mark.parametrize("cutoff", [4.5, 5.1, 6.0])
+def test_the_grid_without_frames_is_as_it_was(cutoff):
+    """Saved models give their set only."""
+    shifts = np.linspace(1.5, cutoff - 0.5, 11)
+    spacing = (cutoff - 2.0) / 10
+    assert radial_grid(cutoff, 16)[5:] == [(float(0.5 / spacing**2), float(s)) for s in shifts]
+
+
+def test_a_grid_starts_at_the_shortest_bonds():
+    """Of any pair of elements, however rare the elements are; not where few atoms come closer by chance."""
+    water = molecule("H2O", vacuum=3.0, pbc=True)
+    # one molecule on a hundred atoms of metal
+    metal = bulk("Cu", cubic=True) * (3, 3, 3)
+    metal.cell[2, 2] += 10.0
+    metal += Atoms("OH2", water.positions - water.positions[0] + [0, 0, 15.0])
+    for atoms, elements in ((water, ("H", "O")), (metal, ("H", "O", "Cu"))):
+        graph = build_graph(Frame.from_atoms(atoms), FIRST_SHIFT, labels=False)
+        assert first_shift([graph], elements) == pytest.approx(0.97, abs=0.03)
+    crystal = [build_graph(Frame.from_atoms(salt()), FIRST_SHIFT, labels=False)] * 19
+    assert first_shift(crystal, ("Na", "Cl")) == FIRST_SHIFT
+    # diamond under a pressure that no experiment reaches
+    diamond = bulk("C", a=4 * 1.25 / np.sqrt(3))
+    assert first_shift([build_graph(Frame.from_atoms(diamond), FIRST_SHIFT, labels=False)], ("C",)) == FIRST_SHIFT
+    close = salt()
+    close.positions[1] = close.positions[0] + [1.0, 0, 0]
+    crystal.append(build_graph(Frame.from_atoms(close), FIRST_SHIFT, labels=False))
+    assert first_shift(crystal, ("Na", "Cl")) == FIRST_SHIFT
+
+
+@pytest.mark.parametrize("kind", [WeightedSet, BehlerSet])
+def test_models_of_molecules_start_at_their_bonds(kind, tmp_path):
+    """A crystal's model, one that has weights, and a resumed one stay as they are."""
+
+    def resolved(atoms, name, **options):
+        frames = [Frame.from_atoms(atoms)]
+        elements = tuple(sorted(set(atoms.symbols)))
+        return resolve_model(model, elements, lambda _: frames, tmp_path / name, **options)
+
+    model = HDNNPConfig(symmetry_set=kind(radial_cutoff=5.0, radial=6, angular=1))
+    water = molecule("H2O", vacuum=3.0)
+    found = resolved(water, "a.json")
+    assert min(f.shift for f in found.symmetry_functions if f.kind.endswith("radial") and f.shift) < 1.0
+    assert len(found.symmetry_functions) == len(model.symmetry_set.functions(("H", "O")))
+    assert resolved(water, "a.json", fixed=True) == found
+    assert not resolved(water, "b.json", fixed=True).symmetry_functions
+    assert not resolved(salt(), "c.json").symmetry_functions
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

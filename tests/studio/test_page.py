@@ -51,6 +51,13 @@ def test_every_word_is_there_in_both_languages():
     assert used <= names, used - names
 
 
+def test_the_table_of_potentials_shows_what_was_measured():
+    """By the names that the server sends."""
+    used = {name for path in SCRIPTS for name in re.findall(r"\bmeasured\?\.(\w+)", path.read_text(encoding="utf-8"))}
+    rows = [model["measured"] for model in page_data(StudioConfig())["models"] if model.get("measured")]
+    assert len(used) == 3 and all(any(row[name] for row in rows) for name in used)
+
+
 def test_the_fast_potential_is_offered_first():
     data = page_data(StudioConfig())
     assert data["default"] in [model["name"] for model in data["models"] if model["cached"]]

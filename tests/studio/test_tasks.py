@@ -92,6 +92,19 @@ def test_dynamics_that_was_stopped_is_the_run_without_a_stop(copper, tmp_path):
     assert parts["values"]["steps"] == 20
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_dynamics_shows_the_pressure_of_a_crystal(copper, tmp_path, periodic):
+    copper.pbc = periodic
+    run, options = Run(), {"temperature": 400, "steps": 6, "interval": 2}
+    found = run("md", copper, tmp_path, **options)
+    k = next(m["columns"] for m in run.messages if m["event"] == "columns").index("pressure")
+    known = [row[k] for row in run.rows() if row[k] is not None]
+    assert len(known) == (3 if periodic else 0) and ("pressure" in found["values"]) == periodic
+    if periodic:
+        # the mean includes the initial structure
+        assert found["values"]["pressure"] == pytest.approx(np.mean(known), abs=2)
+
+
 def test_equation_of_state_of_copper(tmp_path):
     run = Run()
     found = run("eos", bulk("Cu", cubic=True), tmp_path, points=7)

@@ -8,6 +8,7 @@ from ase.calculators.emt import EMT
 from gnnpot.config import from_mapping
 from gnnpot.data import Frame, Provenance, write_store
 from gnnpot.training.config import TrainConfig
+from gnnpot.training.run import train
 
 
 def emt_frames(count: int, seed: int = 0) -> list[Frame]:
@@ -67,3 +68,8 @@ def mapping(tmp_path, store, hdnnp) -> dict:
 @pytest.fixture
 def config(mapping) -> TrainConfig:
     return from_mapping(TrainConfig, mapping)
+
+
+@pytest.fixture
+def uninterrupted(config):
+    return train(config)

@@ -14,7 +14,7 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import TrainConfig, read_config
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import train
-from tests.training.test_run import rows, same, train_until, weights
+from tests.training.runs import rows, same, train_until, weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {

@@ -14,7 +14,7 @@ from gnnpot.training.config import DataConfig, TrainConfig
 from gnnpot.training.prepare import prepare
 from gnnpot.training.run import train
 from gnnpot.training.subsets import Subset
-from tests.training.test_run import rows, same, torchrun, train_until, weights
+from tests.training.runs import rows, same, torchrun, train_until, weights
 
 #: eV per atom that another code's energies of Cu, Ni and Au differ by
 OFFSETS = {29: -7.0, 28: 11.0, 79: 0.0}

@@ -26,11 +26,18 @@ class DftReader(Reader):
     """Base class of the readers of DFT output."""
 
     unconverged: Literal["raise", "keep"] = "raise"  #: treatment of ionic steps whose electronic steps did not converge
+    #: read structures without labels, of VASP also those of steps whose labels are not results of DFT
+    structures_only: bool = False
 
     def __post_init__(self) -> None:
         if self.unconverged not in ("raise", "keep"):
             choices = suggest(self.unconverged, ["raise", "keep"])
             raise DataError(f"{self.path}: unconverged='{self.unconverged}' is not a choice; {choices}")
+        if not isinstance(self.structures_only, bool):
+            raise DataError(
+                f"{self.path}: structures_only='{self.structures_only}' can't be given as text; read the file with "
+                "gnnpot.data.read_structures"
+            )
 
     def judged(self, record: Record, converged: bool) -> Record | FrameError:
         """Return the record of a step, or a `FrameError` if its electronic steps did not converge."""

@@ -15,7 +15,8 @@ response start again for each of their parts. Steps with a fixed charge density 
 a charged cell are rejected.
 
 Positions in OUTCAR are rounded to 1e-5 Å; `vasprun.xml` of the same run is more precise. Steps of a machine-learned
-force field are rejected, because their labels are not results of DFT.
+force field are rejected, because their labels are not results of DFT; a step that was also computed ab initio is read.
+With `structures_only`, structures of a force field and of a fixed density are read, too.
 
 The file is read line by line, with one step in memory at a time.
 """
@@ -82,7 +83,7 @@ class OutcarReader(DftReader):
                 elif "General timing and accounting" in line:
                     ended = True
                 if "direct lattice vectors" in line and "reciprocal" in line:
-                    step.cell = list(islice(file, 3))
+                    step.cell, step.has_own_cell = list(islice(file, 3)), begun
                 elif begun:
                     step.note(line, file, header.n_atoms)
         if not begun:
@@ -93,7 +94,7 @@ class OutcarReader(DftReader):
 
     def _finished(self, step: "_OutcarStep", header: "_Header") -> Record | FrameError:
         try:
-            record = step.record(header)
+            record = step.record(header, self.structures_only)
         except FrameError as error:
             return error
         trusted = step.iterations < header.max_electronic_steps or header.says_when_unconverged
@@ -166,6 +167,7 @@ class _OutcarStep:
     """An ionic step."""
 
     cell: list[str] = field(default_factory=list)  #: three lines
+    has_own_cell: bool = False  #: whether these lines are of this step, not of an earlier one
     iterations: int = 0  #: number of electronic steps
     converged: bool = False
     has_ml_results: bool = False  #: whether the step has results of a machine-learned force field
@@ -175,6 +177,7 @@ class _OutcarStep:
     sigma_0: str = ""  #: energy(sigma->0)
     stress: str = ""  #: line with the stress
     atoms: list[str] = field(default_factory=list)  #: lines with positions and forces
+    learned_atoms: list[str] = field(default_factory=list)  #: the same with forces of the force field
     columns: int = 6  #: number of columns of these lines; 9 if there are also forces without dispersion
     moments: list[list[str]] = field(default_factory=list)  #: lines for each Cartesian axis
 
@@ -195,7 +198,9 @@ class _OutcarStep:
             self.stress = line
         elif "TOTAL-FORCE" in line and "POSITION" in line:
             lines = list(islice(file, n_atoms + 1))[1:]
-            if "(ML)" not in line:
+            if "(ML)" in line:
+                self.learned_atoms = lines
+            else:
                 self.atoms, self.columns = lines, 3 * (1 + line.count("FORCE"))
         elif line.startswith(" magnetization ("):
             lines = list(islice(file, n_atoms + 3))[3:]
@@ -211,33 +216,42 @@ class _OutcarStep:
         """Whether the step is complete, for files that lack the final lines."""
         return bool(self.sigma_0 and self.stress and self.atoms and self.cell)
 
-    def record(self, header: _Header) -> Record:
+    def record(self, header: _Header, structures_only: bool) -> Record:
         """Return the record of the step. Raises `FrameError` if it is invalid."""
-        if self.has_ml_results and not self.atoms:
-            problem = "comes from a machine-learned force field, not from electrons; leave it out"
-            raise FrameError("file", "no electronic steps", problem)
-        if not self.atoms or not self.energy:
+        lines, columns = self.atoms, self.columns
+        if self.has_ml_results and not lines:
+            if not structures_only:
+                raise vasp.force_field_step()
+            # the cell of an earlier step could be another one
+            lines, columns = self.learned_atoms if self.has_own_cell else [], 6
+        if not lines or not (self.energy or structures_only):
             raise FrameError("file", "no structure or energy", "has no positions or no energy; remove this frame")
-        vasp.check_kind(header.tags)
+        vasp.check_kind(header.tags, structures_only)
         numbers, n = header.numbers, header.n_atoms
         cell = rows_of_numbers(self.cell, 6, "lattice vectors")[:, :3]
-        lines = self.atoms
-        if self.columns > 6:
+        if columns > 6:
             # the last three columns are forces without dispersion, which may be NaN
-            lines = [" ".join(words[:6]) for line in lines if len(words := line.split()) == self.columns]
+            lines = [" ".join(words[:6]) for line in lines if len(words := line.split()) == columns]
         table = rows_of_numbers(lines, 6, "positions and forces")
         if len(table) != n:
             raise FrameError("file", "incomplete step", f"lists {len(table)} of {n} atoms; remove this frame")
-        info: dict[str, object] = {"free_energy": self.energy, "energy": self.sigma_0}
-        if self.stress:
-            info["stress"] = numbers_in(self.stress, 6, "stress")
-        info |= vasp.provenance(header.version, header.tags, header.titles)
+        info: dict[str, object] = {**vasp.provenance(header.version, header.tags, header.titles)}
         info |= vasp.total_charge(header.tags, header.valences)
-        arrays = {"forces": table[:, 3:]}
-        if self.moments:
-            columns = [_last_numbers(lines, n) for lines in self.moments]
-            arrays["magmoms"] = columns[0] if len(columns) == 1 else np.array(columns).T
-        return Record(numbers, table[:, :3], cell, np.full(3, True), info, arrays)
+        if structures_only:
+            return Record(numbers, table[:, :3], cell, np.full(3, True), info, {})
+        return Record(numbers, table[:, :3], cell, np.full(3, True), info | self._labels(), self._arrays(table))
+
+    def _labels(self) -> dict[str, object]:
+        """Return energies and stress, as in the file."""
+        stress = {"stress": numbers_in(self.stress, 6, "stress")} if self.stress else {}
+        return {"free_energy": self.energy, "energy": self.sigma_0, **stress}
+
+    def _arrays(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """Return forces and magnetic moments; `table` [N, 6] has positions and forces."""
+        if not self.moments:
+            return {"forces": table[:, 3:]}
+        columns = [_last_numbers(lines, len(table)) for lines in self.moments]
+        return {"forces": table[:, 3:], "magmoms": columns[0] if len(columns) == 1 else np.array(columns).T}
 
 
 def _last_numbers(lines: list[str], count: int) -> np.ndarray:

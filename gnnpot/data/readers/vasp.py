@@ -101,9 +101,12 @@ def _numbers(tags: Mapping[str, str], name: str) -> list[float]:
         raise FrameError("file", f"{name} not a number", problem) from None
 
 
-def check_kind(tags: Mapping[str, str]) -> None:
-    """Raise `FrameError` for a run whose energies and forces do not belong to its structures (fixed density, VCA)."""
-    if number(tags, "ICHARG", 0) >= 10:
+def check_kind(tags: Mapping[str, str], structures_only: bool) -> None:
+    """Raise `FrameError` for a run whose energies and forces do not belong to its structures (fixed density, VCA).
+
+    The structures of a run with a fixed density can be read if `structures_only`.
+    """
+    if number(tags, "ICHARG", 0) >= 10 and not structures_only:
         problem = (
             "has a fixed charge density (ICHARG >= 10), so its energy and forces are not self-consistent; leave it out"
         )
@@ -111,6 +114,15 @@ def check_kind(tags: Mapping[str, str]) -> None:
     if any(weight != 1 for weight in _numbers(tags, "VCA")):
         problem = "has elements mixed on one site (VCA), which gnnpot's structures can't hold; leave it out"
         raise FrameError("file", "mixed elements", problem)
+
+
+def force_field_step() -> FrameError:
+    """Return the error for a step of a machine-learned force field, whose labels are not results of DFT."""
+    problem = (
+        "has no electronic steps, so its labels come from a machine-learned force field; the other steps of the run "
+        "are read with bad_frames=skip (--bad-frames skip)"
+    )
+    return FrameError("file", "no electronic steps", problem)
 
 
 def total_charge(tags: Mapping[str, str], valences: Sequence[tuple[int, float]]) -> dict[str, float]:

@@ -11,7 +11,9 @@ A step with NELM electronic steps has not converged. NELM is in two blocks of th
 state is in "electronic convergence". Calculations of a response (LEPSILON, IBRION = 7, 8) list its iterations after
 those of the ground state, which end where the energy changes by less than EDIFF. Steps without electronic steps are
 from a machine-learned force field and are rejected, as are steps with a fixed charge density (ICHARG >= 10), mixed
-elements (VCA) or a charged cell. Format: https://vasp.at/wiki/Vasprun.xml
+elements (VCA) or a charged cell. Results of a force field outside of an element `calculation` are not read. With
+`structures_only`, structures of a force field and of a fixed density are read, too. Format:
+https://vasp.at/wiki/Vasprun.xml
 
 The file is read sequentially, with one step in memory at a time.
 """
@@ -86,7 +88,7 @@ class VasprunReader(DftReader):
         try:
             electronic = step.findall("scstep")
             last, converged = run.ground_state(electronic)
-            return self.judged(run.record(step, electronic[: last + 1]), converged)
+            return self.judged(run.record(step, electronic[: last + 1], self.structures_only), converged)
         except FrameError as error:
             return error
 
@@ -166,7 +168,9 @@ class _VasprunHeader:
                 return int(k) + 1, bool(k + 2 < limit)
         return len(electronic) - 1, False
 
-    def record(self, step: ElementTree.Element, ground_state: list[ElementTree.Element]) -> Record:
+    def record(
+        self, step: ElementTree.Element, ground_state: list[ElementTree.Element], structures_only: bool
+    ) -> Record:
         """Return the record of an element `calculation`. Raises `FrameError` if it is invalid."""
         if self.broken is not None:
             raise self.broken
@@ -174,28 +178,33 @@ class _VasprunHeader:
         if self.numbers is None or step.find("structure/crystal") is None or energies is None:
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
         electronic = [found for part in ground_state if (found := part.find("energy")) is not None]
-        if not electronic:
-            problem = "has no electronic steps, so it comes from a machine-learned force field; leave it out"
-            raise FrameError("file", "no electronic steps", problem)
-        vasp.check_kind(self.tags)
+        if not electronic and not structures_only:
+            raise vasp.force_field_step()
+        vasp.check_kind(self.tags, structures_only)
         cell = _array(step.find("structure/crystal/varray[@name='basis']"), "basis")
         fractions = _array(step.find("structure/varray[@name='positions']"), "positions")
         if cell.shape != (3, 3):
             raise FrameError(
                 "file", "basis of a wrong shape", "has no three lattice vectors; mend or remove this frame"
             )
+        info: dict[str, object] = {**vasp.provenance(self.version, self.tags, self.titles)}
+        info |= vasp.total_charge(self.tags, self.valences)
+        arrays: dict[str, np.ndarray] = {}
+        if not structures_only:
+            info |= self._energies(energies, electronic[-1], cell)
+            stress, forces = step.find("varray[@name='stress']"), step.find("varray[@name='forces']")
+            if stress is not None:
+                info["stress"] = _array(stress, "stress")
+            arrays = {} if forces is None else {"forces": _array(forces, "forces")}
+        return Record(self.numbers, fractions @ cell, cell, np.full(3, True), info, arrays)
+
+    def _energies(self, energies: ElementTree.Element, last: ElementTree.Element, cell: np.ndarray) -> dict[str, float]:
+        """Return both energies (eV) of a step, given its energies, those of its last electronic step, and its cell."""
         pressure = vasp.number(self.tags, "PSTRESS", 0.0)
         free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
         # e_0_energy of the step is wrong in several versions; that of the last electronic step lacks dispersion
-        smearing = _number(electronic[-1], "e_0_energy") - _number(electronic[-1], "e_fr_energy")
-        info = {"free_energy": free, "energy": free + smearing}
-        info |= vasp.provenance(self.version, self.tags, self.titles)
-        info |= vasp.total_charge(self.tags, self.valences)
-        stress, forces = step.find("varray[@name='stress']"), step.find("varray[@name='forces']")
-        if stress is not None:
-            info["stress"] = _array(stress, "stress")
-        arrays = {} if forces is None else {"forces": _array(forces, "forces")}
-        return Record(self.numbers, fractions @ cell, cell, np.full(3, True), info, arrays)
+        smearing = _number(last, "e_0_energy") - _number(last, "e_fr_energy")
+        return {"free_energy": free, "energy": free + smearing}
 
 
 def _items(element: ElementTree.Element, block: str) -> Iterator[tuple[str, str, str]]:

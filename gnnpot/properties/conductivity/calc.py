@@ -22,6 +22,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from gnnpot.compiler.threads import follow_torch
 from gnnpot.compiler.together import usable_cores
 from gnnpot.engines.md import MDSample
+from gnnpot.engines.md_config import MAX_TEMPERATURE
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.properties.conductivity.conditions import simulation_conditions
@@ -74,9 +75,13 @@ def calc(
         The conductivity at each temperature, its fit, and the displacements.
 
     Raises:
-        ConfigError: for a folder that holds another study.
+        ConfigError: for a folder that holds another study, or a temperature at which a simulation is stopped.
         SimulationError: if a run explodes; the others continue first.
     """
+    if (highest := max(config.temperatures)) > MAX_TEMPERATURE:
+        raise ConfigError(
+            f"temperatures: {highest:g} K is above {MAX_TEMPERATURE:g} K, where a simulation is stopped; lower it"
+        )
     cell, repeats = supercell(atoms, config)
     config = _agree(folder, cell, config)
     waiting = list(temperature_folders(folder, config))

@@ -17,7 +17,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from gnnpot.engines.md import MDConfig, MDSample, run_md
 from gnnpot.engines.md_config import Ensemble
 from gnnpot.engines.trajectories import read_trajectory
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, ExplosionError, SimulationError
 from gnnpot.properties.conductivity.conditions import write_potential
 from gnnpot.properties.conductivity.config import ConductivityConfig
 
@@ -92,6 +92,9 @@ def simulate(
         temperature: K, one of `config.temperatures`.
         folder: Folder of this temperature.
         progress: Called with the name of the stage and the sample of each step.
+
+    Raises:
+        SimulationError: A run explodes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     seed = config.seed + config.temperatures.index(temperature)
@@ -116,15 +119,14 @@ def simulate(
             interval=frame_steps(config),
         )
         path = folder / (RUN if stage.name == "run" else f"{stage.name}.traj")
-        result = run_md(
-            atoms,
-            calculator,
-            options,
-            trajectory=path,
-            log=folder / f"{stage.name}.log",
-            resume=True,
-            progress=report,
-        )
+        log_file = folder / f"{stage.name}.log"
+        try:
+            result = run_md(atoms, calculator, options, trajectory=path, log=log_file, resume=True, progress=report)
+        except ExplosionError as error:
+            # run_md names options that a study does not have
+            raise SimulationError(
+                f"{error.what}; take a shorter timestep, relax the structure first, or leave out {temperature:g} K"
+            ) from error
         atoms = _next_start(result.atoms, path, config) if stage.name == "pressure" else _bare(result.atoms)
     write_potential(calculator, folder)
     return folder / RUN

@@ -76,6 +76,20 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
     return head, rows
 
 
+def narrow_tables(result: Conductivity) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Title and rows (the first is the header) of tables for a terminal: the main one in two parts, and the fits."""
+    head, rows = transport_rows(result)
+    fit_head, fits = fit_rows(result)
+    both = [head, *rows]
+    # the temperature starts both parts; the first ends with the Haven ratio
+    end = head.index("Haven ratio") + 1
+    found = [
+        ("diffusion, with intervals of 95 %", [row[:end] for row in both]),
+        ("conductivity, with intervals of 95 %", [row[:1] + row[end:] for row in both]),
+    ]
+    return found + ([("Arrhenius fits", [fit_head, *fits])] if fits else [])
+
+
 def framework_cell(t: Transport) -> str:
     """The element of the framework with the largest diffusion coefficient relative to the ion's, in percent."""
     if not t.framework_share or t.tracer.value <= 0:

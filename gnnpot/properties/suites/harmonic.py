@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gnnpot.properties.phonons import thermal_properties
+
 #: Å, mesh of wave vectors for thermal properties: about MESH_LENGTH / a points along a lattice vector of length a
 MESH_LENGTH = 60.0
 
@@ -32,8 +34,7 @@ def commensurate_frequencies(phonopy: Any) -> np.ndarray:
 def heat_capacity(phonopy: Any, temperature: float) -> float:
     """Heat capacity at constant volume, J/K/mol of the primitive cell, at `temperature` (K).
 
-    As in phonopy, modes with imaginary frequencies are left out.
+    Modes with imaginary frequencies are left out, see `properties.phonons.thermal_properties`.
     """
     phonopy.run_mesh(MESH_LENGTH)
-    phonopy.run_thermal_properties(temperatures=[temperature])
-    return float(phonopy.thermal_properties.heat_capacity[0])
+    return float(thermal_properties(phonopy, [temperature]).heat_capacity[0])

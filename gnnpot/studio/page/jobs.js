@@ -9,7 +9,7 @@ const ACTIVE = ["waiting", "starting", "running", "stopping"];
 /** options that are shown at once; the others are behind "more" */
 /** jobs without a trajectory */
 const STILL = ["eos", "elastic", "phonons"];
-const CURVES = { relax: ["energy", "fmax"], md: ["temperature", "energy"], eos: ["energy"] };
+const CURVES = { relax: ["energy", "fmax"], md: ["temperature", "energy", "pressure"], eos: ["energy"] };
 
 export const isActive = (job) => ACTIVE.includes(job.state);
 
@@ -72,11 +72,11 @@ export class JobForm {
     const choose = (name) => { this.model = name; dialog.close(); this.draw(box, entry); };
     const row = (m) => h("tr", { class: m.name === this.model ? "on" : "" },
       h("td", {}, h("button", { class: "link-button", onclick: () => choose(m.name) }, m.name)),
-      h("td", {}, errors(m.measured?.near_equilibrium)), h("td", {}, errors(m.measured?.hot)),
+      h("td", {}, errors(m.measured?.near_equilibrium)), h("td", {}, errors(m.measured?.high_stress)),
       h("td", {}, m.measured?.milliseconds?.["64"]?.toPrecision(3) ?? ""), h("td", {}, String(m.elements ?? "")),
       h("td", {}, m.functional ?? ""), h("td", {}, m.licence ?? ""), h("td", {}, m.cached ? t("here") : `${(m.bytes / 1e6).toFixed(1)} MB`));
     dialog.replaceChildren(h("div", { class: "table" }, h("h2", {}, t("potential")),
-      h("table", {}, h("thead", {}, h("tr", {}, ["name", "near", "hot", "ms", "elements", "functional", "licence", "here"].map((w) => h("th", {}, t(w))))), h("tbody", {}, this.data.models.map(row))),
+      h("table", {}, h("thead", {}, h("tr", {}, ["name", "near", "stressed", "ms", "elements", "functional", "licence", "here"].map((w) => h("th", {}, t(w))))), h("tbody", {}, this.data.models.map(row))),
       h("div", { class: "row end" }, h("button", { class: "quiet", onclick: () => dialog.close() }, t("close")))));
     dialog.showModal();
   }
@@ -164,15 +164,19 @@ export class JobCard {
   shown(last) {
     const { job } = this;
     if (job.result) return Object.entries(job.result.values).filter(([, v]) => typeof v === "number").map(([k, v]) => [k, number(v, k === "fmax" ? 4 : k === "steps" ? 0 : 3)]);
-    return job.columns.map((name, k) => [name, last[k]]).filter(([name, v]) => name !== "step" && v !== null && v !== undefined).map(([name, v]) => [name, number(v, name === "fmax" ? 4 : name === "temperature" ? 0 : 3)]);
+    // the pressure is known at the steps of frames only
+    const known = (name, k) => (name === "pressure" ? job.rows.findLast((row) => row[k] !== null)?.[k] : last[k]);
+    return job.columns.map((name, k) => [name, known(name, k)]).filter(([name, v]) => name !== "step" && v !== null && v !== undefined).map(([name, v]) => [name, number(v, name === "fmax" ? 4 : name === "temperature" ? 0 : 3)]);
   }
 
   drawCurves() {
     const style = getComputedStyle(document.documentElement);
-    const colours = { energy: "--curve-1", fmax: "--curve-2", temperature: "--curve-3" };
+    const colours = { energy: "--curve-1", fmax: "--curve-2", temperature: "--curve-3", pressure: "--curve-2" };
     for (const { name, label, canvas } of this.curves) {
       const k = this.job.columns.indexOf(name);
-      const points = k < 0 ? [] : this.job.rows.map((row) => [row[0], row[k]]);
+      const points = k < 0 ? [] : this.job.rows.map((row) => [row[0], row[k]]).filter(([, y]) => name !== "pressure" || y !== null);
+      // a molecule has no pressure
+      canvas.parentElement.hidden = name === "pressure" && !points.length;
       label.textContent = `${t(name)} / ${UNITS[name]}`;
       canvas.setAttribute("aria-label", points.length ? `${t(name)} ${number(points[points.length - 1][1])} ${UNITS[name]}` : t(name));
       const values = this.job.result?.values;

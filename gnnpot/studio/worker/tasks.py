@@ -86,7 +86,7 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
         ensemble=options["ensemble"], temperature=options["temperature"], pressure=options["pressure"],
         timestep=options["timestep"], steps=options["steps"], interval=options["interval"],
     )  # fmt: skip
-    report.columns(["step", "energy", "temperature", "fmax", "time"], config.steps)
+    report.columns(["step", "energy", "temperature", "pressure", "fmax", "time"], config.steps)
     moving, begun = atoms.copy(), {"step": -1, "time": 0.0}
 
     def progress(sample: MDSample) -> None:
@@ -99,7 +99,8 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
         fmax = float(np.linalg.norm(forces, axis=1).max()) if forces is not None else None
         rate = (time.monotonic() - begun["time"]) / max(sample.step - begun["step"], 1)
         left = rate * (config.steps - sample.step) if sample.step - begun["step"] > 3 else None
-        row = [sample.step, sample.potential, sample.temperature, fmax, sample.time]
+        # the pressure is known at the steps of frames only
+        row = [sample.step, sample.potential, sample.temperature, sample.pressure, fmax, sample.time]
         report.row(row, moving, sample.step / max(config.steps, 1), left)
 
     found = run_md(
@@ -108,8 +109,7 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
     )  # fmt: skip
     report.last(found.atoms)
     values = {"steps": found.steps, "time": found.time, "temperature": found.temperature}
-    if found.volume is not None:
-        values["volume"] = found.volume
+    values |= {name: value for name in ("pressure", "volume") if (value := getattr(found, name)) is not None}
     values["energy"] = found.potential_energy
     return {"atoms": found.atoms, "values": {k: float(v) for k, v in values.items()}}
 

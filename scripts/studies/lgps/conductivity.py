@@ -29,7 +29,7 @@ from conductivity_controls import aim, controls, is_part, repeated
 from filelock import FileLock
 from rich.console import Console
 
-from gnnpot.cli.conductivity import MakeCalculator
+from gnnpot.cli.common import MakeCalculator
 from gnnpot.compiler.together import usable_cores
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
