@@ -15,6 +15,7 @@ import torch
 import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from lightning.pytorch.accelerators import MPSAccelerator
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
@@ -509,3 +510,13 @@ def test_a_second_run_of_another_model_is_refused(config, uninterrupted, tmp_pat
     wider = replace(config, start=str(config.run / "model"), run=tmp_path / "b", model=model)
     with pytest.raises(ConfigError, match="differs from the model that is asked for in hidden"):
         train(wider)
+
+
+def test_apples_gpu_is_not_used(config, monkeypatch):
+    """It has no float64. By default, Lightning would choose it."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    for name in ("mps", "gpu"):
+        with pytest.raises(ConfigError, match=f"lightning.accelerator: {name}: Apple's MPS has no float64.*set cpu"):
+            train(replace(config, lightning=replace(config.lightning, accelerator=name)))
+    assert config.lightning.accelerator == "auto"
+    assert train(replace(config, max_steps=1)).device.type == "cpu"
