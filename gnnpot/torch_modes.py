@@ -57,7 +57,7 @@ def as_device(device: Any) -> torch.device | None:
     """Convert a name, an index or a device to a `torch.device`; `None` is returned unchanged.
 
     Raises:
-        ConfigError: The device does not exist, or can't be used on this machine.
+        ConfigError: The device does not exist, can't be used on this machine, or has no float64.
     """
     if device is None:
         return None
@@ -65,7 +65,8 @@ def as_device(device: Any) -> torch.device | None:
         chosen = torch.device(device)
         if chosen.type == "meta":
             raise RuntimeError("it has no numbers")
-        torch.zeros(1, device=chosen)
+        # energies are sums in float64, which Apple's MPS does not have
+        torch.zeros(1, dtype=torch.float64, device=chosen)
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {device}: can't be used here ({reason}); leave it out to use the CPU") from None

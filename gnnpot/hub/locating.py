@@ -140,9 +140,16 @@ def _published(name: str, report: "Report | None") -> Path:
 
 
 def _refuse_folder(path: Path, name: str) -> None:
-    """Raise `CheckpointError` for a folder without a potential, or with one that must be imported first."""
+    """Raise `CheckpointError` for a file, a folder without a potential or with one to import first, and "~/"."""
+    if path.parts[:1] == ("~",):
+        # not expanded, as no other path in Python, configurations and LAMMPS input
+        raise CheckpointError(f"{name}: only a shell replaces the '~'; give the whole path, {path.expanduser()}")
     if is_matgl_folder(path):
         raise CheckpointError(f"{name}: is a potential of matgl; import it first: gnnpot import {name} --name NAME")
+    if path.is_file():
+        inside = any((path.parent / file).is_file() for file in (CARD, _N2P2))
+        advice = f"give its folder, {path.parent}" if inside else f"give a folder with {CARD} or {_N2P2}"
+        raise CheckpointError(f"{name}: is a file, but a potential is a folder; {advice}")
     if path.exists():
         raise CheckpointError(
             f"{name}: holds neither {CARD} (a checkpoint, in the folder or in its '{RUN_MODEL}') nor {_N2P2} (an n2p2 "

@@ -16,7 +16,7 @@ import yaml
 
 from gnnpot.config import from_mapping
 from gnnpot.errors import CheckpointError, suggest
-from gnnpot.hub.shipped import shipped
+from gnnpot.hub.shipped import ALIASES, shipped
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -154,7 +154,7 @@ def resolve(name: str) -> tuple[Published, str | None]:
     plain, _, fidelity = name.partition("@")
     entries = {entry.name: entry for entry in published()}
     if plain not in entries:
-        known = {*entries, *shipped()}
+        known = {*entries, *shipped(), *ALIASES}
         raise CheckpointError(
             f"'{name}' is neither the folder of a checkpoint (or n2p2 potential) nor the name of a published "
             f"potential; {suggest(plain, known)}"

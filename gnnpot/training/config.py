@@ -273,9 +273,10 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class LightningConfig:
-    """Options that are passed to Lightning's `Trainer` unchanged."""
+    """Options that are passed to Lightning's `Trainer`."""
 
-    #: "cpu", "gpu" or another accelerator of Lightning; "auto": the one that is available
+    #: "cpu", "gpu" or another accelerator of Lightning; "auto": the one that is available. Apple's MPS can't be used
+    #: since it has no float64; "auto" is then the CPU
     accelerator: str = "auto"
     #: number of devices per node, or a list of devices in Lightning's format
     devices: int | str = 1

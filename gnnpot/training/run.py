@@ -29,6 +29,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from gnnpot.config import to_mapping
@@ -169,13 +170,24 @@ def _usable_devices() -> Iterator[None]:
         ) from None
 
 
+def _accelerator(name: str) -> str:
+    """Accelerator of Lightning for the option; Apple's MPS has no float64, in which energies are summed.
+
+    Raises:
+        ConfigError: MPS was requested, by its name or as the only GPU.
+    """
+    if name == "mps" or (name == "gpu" and MPSAccelerator.is_available()):
+        raise ConfigError(f"lightning.accelerator: {name}: Apple's MPS has no float64, which training needs; set cpu")
+    return "cpu" if name == "auto" and MPSAccelerator.is_available() else name
+
+
 def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trainer:
     check_logger(config)
     options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
     with _quiet_lightning(), _usable_devices():
         return L.Trainer(
-            accelerator=options.accelerator,
+            accelerator=_accelerator(options.accelerator),
             devices=options.devices,
             num_nodes=options.num_nodes,
             strategy=options.strategy,

@@ -105,3 +105,17 @@ def test_devices_that_are_not_there(potential, device):
 def test_a_gpu_where_there_is_none(potential):
     with pytest.raises(ConfigError, match=r"device cuda: can't be used here.*leave it out to use the CPU"):
         Calculator(potential, device="cuda")
+
+
+def test_a_device_without_float64(potential, monkeypatch):
+    """As Apple's MPS, on which float32 works."""
+    zeros = torch.zeros
+
+    def of_mps(*size, dtype=None, device=None):
+        if dtype is torch.float64 and device is not None:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return zeros(*size, dtype=dtype, device=device)
+
+    monkeypatch.setattr(torch, "zeros", of_mps)
+    with pytest.raises(ConfigError, match=r"device cpu: can't be used here \(Cannot convert.*leave it out"):
+        Calculator(potential, device="cpu")

@@ -68,6 +68,7 @@ def test_an_import_that_is_interrupted_leaves_nothing(entries, monkeypatch):
     ("name", "words"),
     [
         ("wheel_a", "did you mean 'wheel-a'"),
+        ("fasst", "did you mean 'fast'"),
         (3, "^3: is neither the name of a potential nor a path"),
         ("web@high", "no fidelity 'high'; .*HIGH"),
         ("wheel-a@PBE", "one fidelity only; leave '@PBE' out"),

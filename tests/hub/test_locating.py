@@ -1,12 +1,14 @@
 """Cards are read without their weights, and refused for what they are."""
 
+from pathlib import Path
+
 import pytest
 
 from gnnpot.errors import CheckpointError
 from gnnpot.hub import importing
 from gnnpot.hub.cache import checkpoint_folder
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, save_checkpoint
-from gnnpot.hub.locating import open_card
+from gnnpot.hub.locating import locate, open_card
 from tests.hub.conftest import convert
 
 
@@ -39,3 +41,22 @@ def test_damaged_cards_and_those_of_others_are_refused(entries, tmp_path):
     (tmp_path / "input.nn").write_text("")
     with pytest.raises(CheckpointError, match="is an n2p2 potential, which has no card"):
         open_card(tmp_path)
+
+
+def test_a_tilde_is_refused_with_the_path_to_give(entries, tmp_path, monkeypatch):
+    """In Python, YAML and LAMMPS input, no shell replaces it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with pytest.raises(CheckpointError) as error:
+        locate(Path("~/mine"))
+    assert str(error.value).endswith(f"only a shell replaces the '~'; give the whole path, {tmp_path / 'mine'}")
+
+
+def test_a_file_is_refused_with_the_folder_to_give(entries, tmp_path):
+    folder = save_checkpoint(tmp_path / "mine", convert("", {})[0], Card(name="mine"))
+    with pytest.raises(CheckpointError, match="is a file, but a potential is a folder") as error:
+        locate(folder / WEIGHTS)
+    assert str(error.value).endswith(f"; give its folder, {folder}")
+    (tmp_path / "of-others.pth").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"pth: is a file, .*; give a folder with card.json or input.nn"):
+        locate(tmp_path / "of-others.pth")

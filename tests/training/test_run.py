@@ -9,6 +9,7 @@ import torch
 import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from lightning.pytorch.accelerators import MPSAccelerator
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
@@ -253,3 +254,13 @@ def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
     with pytest.raises(DataError, match="begin the run afresh"):
         prepare(config)
     assert len(train(config, resume=False).model.config.symmetry_functions) == 18
+
+
+def test_apples_gpu_is_not_used(config, monkeypatch):
+    """It has no float64. By default, Lightning would choose it."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    for name in ("mps", "gpu"):
+        with pytest.raises(ConfigError, match=f"lightning.accelerator: {name}: Apple's MPS has no float64.*set cpu"):
+            train(replace(config, lightning=replace(config.lightning, accelerator=name)))
+    assert config.lightning.accelerator == "auto"
+    assert train(replace(config, max_steps=1)).device.type == "cpu"
