@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -27,6 +28,7 @@ from gnnpot.training.evaluate import evaluate, evaluate_calculator
 from gnnpot.training.module import learning_rate
 from gnnpot.training.report import write_report
 from gnnpot.training.soap import MaskedSOAP
+from gnnpot.training.subsets import _counts
 
 
 @pytest.mark.parametrize(
@@ -214,3 +216,14 @@ def test_soap_leaves_alone_what_has_no_gradient():
     moved = (embedding.weight != before).any(dim=1)
     assert moved.nonzero().flatten().tolist() == [3, 7]
     assert (embedding.weight[[3, 7]].norm(dim=1) < before[[3, 7]].norm(dim=1)).all()
+
+
+def test_a_small_number_of_frames_leaves_some_for_each_subset():
+    for train, validation in itertools.product(range(1, 6), repeat=2):
+        subsets = {"train": range(train), "validation": range(validation)}
+        with pytest.raises(ConfigError, match="1 can't be divided among train, validation"):
+            _counts(subsets, 1)
+        for count in range(2, train + validation + 1):
+            counts = _counts(subsets, count)
+            assert sum(counts.values()) == count
+            assert 1 <= counts["train"] <= train and 1 <= counts["validation"] <= validation
