@@ -102,12 +102,16 @@ class SkinList:
             The same edges as `neighbor_list(positions, cell, pbc, cutoff)`, sorted by centre.
 
         Raises:
-            SimulationError: Positions or cell are not finite, or have grown beyond `MAX_COORDINATE`.
-            DataError: Two atoms are at the same position, the cell has no volume, or another check of
-                `gnnpot.data.structure` fails.
+            SimulationError: Positions or cell of a later structure are not finite, or have grown beyond
+                `MAX_COORDINATE`.
+            DataError: Positions or cell of the first structure are not finite, two atoms are at the same position, the
+                cell has no volume, or another check of `gnnpot.data.structure` fails.
         """
         if not (_all_finite(positions) and _all_finite(cell)):
-            raise SimulationError(f"{where}: positions or cell are not finite numbers; the simulation has exploded")
+            problem = f"{where}: positions or cell are not finite numbers"
+            if self._pairs is None:
+                raise DataError(f"{problem}; mend the structure")
+            raise SimulationError(f"{problem}; the simulation has exploded")
         if self._pairs is None or not self._covers(positions, cell, pbc):
             if self._pairs is not None and len(positions) == len(self._positions) and _has_left(positions, cell):
                 raise SimulationError(
