@@ -80,7 +80,7 @@ class Sheet(Step):
     formula: Name
     repeat: tuple[Repeat, Repeat] = (1, 1)
     layers: Annotated[int, Field(ge=1, le=20)] = 1
-    stacking: Literal["AA", "AB"] | None = None
+    stacking: Literal["AA", "AA'", "AB"] | None = None
     phase: Literal["2H", "1T"] | None = None
     vacuum: Length | None = None
     lattice: Lattice | None = None

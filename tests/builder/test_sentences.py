@@ -260,3 +260,65 @@ def test_the_height_of_the_vacuum():
 @pytest.mark.parametrize("text", ["Ni(111) 2x2x4 with 15 Å vacuum above and below", "Ni(111) 2x2 4層 真空15Åを上下に"])
 def test_vacuum_on_each_side(text):
     assert built(text).recipe.steps[1].vacuum == 30
+
+
+@pytest.mark.parametrize(
+    "text, formula",
+    [("C60 fullerene", "C60"), ("Li0.5CoO2", "Co6Li3O12"), ("Fe0.95O", "Fe103O108"), ("liquid sodium", "Na64"),
+     ("liquid Al, 40 atoms", "Al40"), ("リチウムイオン電池の正極LiCoO2", "Co3Li3O6"), ("グラフェン5×5に単空孔", "C49"),
+     ("二酸化炭素分子を一辺15Åの箱に", "CO2"), ("水分子30個を一辺10Åの箱に", "H60O30"),
+     ("Au55 icosahedron in a 30 Å box", "Au55"), ("鉄の体心立方格子 2×2×2 炭素1原子を八面体サイトに侵入", "CFe16"),
+     ("Pt3Ni(111) 1x1 4 layers, top layer is Pt", "Ni3Pt13"), ("Pt3Ni(111)面の4層スラブ、最表面はPtのみ", "Ni3Pt13")],
+)  # fmt: skip
+def test_the_formula_that_the_sentence_says(text, formula):
+    assert built(text).structure.get_chemical_formula() == formula
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("C60 crystal 2x2x2", "no crystal of C60"), ("NaCoO2", "no crystal of NaCoO2"), ("ポリエチレン", "ポリエチレン"),
+     ("GaN n-plane", "n-plane"),
+     ("メタノール水溶液", "各分子の数"), ("aqueous methanol", "how many molecules"),
+     ("liquid NaCl", "how many molecules"),
+     ("liquid iron, 50 atoms", "no density of liquid Fe"), ("m-plane rutile", "hexagonal crystals"),
+     ("a-plane GaN (0001)", "not understood: 'a-plane'"), ("bilayer graphene AA' stacking", "stacking AA'")],
+)  # fmt: skip
+def test_what_would_be_something_else_is_refused(text, message):
+    with pytest.raises(GnnpotError, match=message):
+        built(text)
+
+
+@pytest.mark.parametrize(
+    "text, plane",
+    [("a-plane sapphire", (1, 1, -2, 0)), ("c面サファイア", (0, 0, 0, 1)), ("GaN m-plane (1-100)", (1, -1, 0, 0))],
+)
+def test_planes_by_letter(text, plane):
+    assert read(text).recipe.steps[1].miller == plane
+
+
+@pytest.mark.parametrize("text", ["NiO(111) O-polar", "SrTiO3(001)面、最表面はTiO2"])
+def test_a_polar_face_or_outermost_layer_is_a_termination(text):
+    assert [step.do for step in read(text).recipe.steps] == ["bulk", "slab"]
+    assert read(text).recipe.steps[1].termination in ("O", "TiO2")
+
+
+def test_a_prefix_of_a_word_that_is_no_substance_is_a_slip():
+    assert len(read("Coadsorption on Rh(111), 3x3 - CO on top and one O atom in an fcc hollow").recipe.steps) == 4
+
+
+def test_a_molecule_in_the_vacancy_is_there():
+    result = built("Ni(111) 3x3x4, remove one surface atom, CO in the vacancy")
+    assert result.recipe.steps[-1].near == "vacancy"
+
+
+def test_layers_of_a_heterostructure_are_not_bound():
+    atoms = built("MoS2/WSe2 heterostructure").structure
+    heights = atoms.positions[:, 2]
+    below, above = heights[np.isin(atoms.numbers, (74, 34))], heights[np.isin(atoms.numbers, (42, 16))]
+    assert np.isclose(above.min() - below.max(), 3.3)
+
+
+def test_boron_is_above_nitrogen():
+    atoms = built("h-BN bilayer AA' stacking").structure
+    lower, upper = atoms[:2], atoms[2:]
+    assert np.allclose(lower.positions[:, :2], upper.positions[:, :2]) and (lower.numbers != upper.numbers).all()

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
+from gnnpot.builder.library import library
 from gnnpot.builder.recipe import Bulk, Film, Interface, Sheet, Slab
 from gnnpot.builder.state import SlabState, State
 from gnnpot.builder.steps import crystal as crystal_steps
@@ -21,6 +22,8 @@ from gnnpot.builder.steps.slab import slab as cut_slab
 MAX_STRAIN, MAX_AREA = 0.05, 400.0
 DEFAULT_GAP, SHEET_GAP = 2.2, 3.3
 DEFAULT_MILLER = (1, 1, 1)
+#: prototypes of crystals of sheets along c
+LAYERED = ("molybdenite", "cadmium iodide", "tetradymite")
 
 
 def interface(step: Interface, state: State) -> None:
@@ -38,7 +41,7 @@ def interface(step: Interface, state: State) -> None:
     strains = _strains(above.cell[:2, :2], below.cell[:2, :2])
     cell = np.array([below.cell[0], below.cell[1], above.cell[2]])
     above.set_cell(cell, scale_atoms=True)
-    gap = step.gap or (SHEET_GAP if step.film.sheet or step.substrate.sheet else DEFAULT_GAP)
+    gap = step.gap or (SHEET_GAP if _is_layered(step.film) or _is_layered(step.substrate) else DEFAULT_GAP)
     if step.gap is None:
         state.note("gap", gap=f"{gap:g}")
     above.positions[:, 2] += below.positions[:, 2].max() + gap - above.positions[:, 2].min()
@@ -63,6 +66,15 @@ def interface(step: Interface, state: State) -> None:
     if largest > 0.05:
         state.warn("large_strain", percent=f"{100 * largest:.1f}")
     state.slab = SlabState(vacuum, True, state.atoms.copy())
+
+
+def _is_layered(film: Film) -> bool:
+    """Whether a side is a sheet, or a crystal of sheets cut between them: no bonds cross the interface."""
+    if film.sheet:
+        return True
+    entry = library().find(film.formula, film.polymorph) or {}
+    between = film.miller is not None and not any(film.miller[:-1])
+    return between and entry.get("prototype") in LAYERED
 
 
 def _one_slab(film: Film, step: Interface, state: State) -> Atoms:

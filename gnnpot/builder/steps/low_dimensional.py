@@ -27,6 +27,8 @@ def sheet(step: Sheet, state: State) -> None:
     layers = [one]
     height = np.ptp(one.positions[:, 2])
     spacing = SPACING.get(formula, height + 3.0)
+    if step.stacking == "AA'" and formula != "BN":
+        raise state.error("stacking_bn", formula=formula)
     state.check_size(len(one) * step.layers * step.repeat[0] * step.repeat[1])
     for number in range(1, step.layers):
         above = one.copy()
@@ -35,6 +37,9 @@ def sheet(step: Sheet, state: State) -> None:
             above.positions += (one.cell[0] + 2 * one.cell[1]) / 3 if len(one) == 2 else 0.0
             if len(one) == 3:
                 above.positions[:, :2] *= -1
+        if step.stacking == "AA'" and number % 2:
+            # B above N
+            above.numbers = above.numbers[::-1]
         layers.append(above)
     if step.layers > 1 and step.stacking is None:
         state.note("stacking", stacking="AB")

@@ -7,7 +7,7 @@ until the sum is zero (the idea of Packmol, Martínez et al., J. Comput. Chem. 3
 
 import numpy as np
 from ase import Atoms
-from ase.data import vdw_radii
+from ase.data import atomic_numbers, vdw_radii
 from ase.neighborlist import primitive_neighbor_list
 from scipy.spatial.transform import Rotation
 
@@ -28,11 +28,19 @@ DENSITIES = {
     "phenol": 1.07, "aniline": 1.02, "C5H5N": 0.982,
     "N2": 0.807, "O2": 1.141, "CH4": 0.423,
 }  # fmt: skip
+#: densities of liquid elements at their melting points, of noble gases at their boiling points, of Hg at 25 °C, g/cm³
+#: (CRC Handbook of Chemistry and Physics)
+ELEMENTS = {
+    "Li": 0.512, "Na": 0.927, "K": 0.828, "Rb": 1.46, "Cs": 1.843, "Mg": 1.584, "Ca": 1.378, "Al": 2.375, "Ga": 6.08,
+    "In": 7.02, "Pb": 10.66, "Bi": 10.05, "Cu": 8.02, "Ag": 9.32, "Au": 17.31, "Zn": 6.57, "Ni": 7.81, "Pd": 10.38,
+    "Ne": 1.207, "Ar": 1.396, "Kr": 2.413, "Xe": 2.942, "Hg": 13.534,
+}  # fmt: skip
 #: amu/Å³ in g/cm³
 AMU = 1.66053907
 #: smallest distance of two atoms as a fraction of the sum of van der Waals radii; less for hydrogen, for hydrogen bonds
 CONTACT, CONTACT_H = 0.72, 0.62
 ABOVE_SURFACE = 2.3
+MANY = 10**9
 #: smallest width of the surface cell for a layer of liquid, Å
 LAYER_WIDTH = 9.0
 
@@ -70,9 +78,16 @@ def solvent(step: Solvent, state: State) -> None:
 
 
 def _density(step: Solvent, state: State) -> float:
-    key = molecule.identify(step.molecules[0].name)
-    density = DENSITIES.get(key or "", 1.0)
-    state.note("density", density=f"{density:g}", name=step.molecules[0].name)
+    names = [amount.name for amount in step.molecules]
+    # that of the solvent: of the molecule whose number is open, or the most frequent one
+    main = max(step.molecules, key=lambda amount: amount.number or MANY).name
+    if all(name in atomic_numbers for name in names):
+        if len(names) > 1 or names[0] not in ELEMENTS:
+            raise state.error("density_of", name=", ".join(names))
+        density = ELEMENTS[names[0]]
+    else:
+        density = DENSITIES.get(molecule.identify(main) or "", 1.0)
+    state.note("density", density=f"{density:g}", name=main)
     return density
 
 

@@ -246,6 +246,9 @@ def _particle(reader: SentenceReader) -> None:
     """Read diameter, number of atoms and shape of a particle."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
+    for match in _each(reader, "BOX _ x:LEN OF? BOX?", "IN x:LEN BOX", "x:LEN OF BOX"):
+        # the edge of the box is no diameter
+        reader.set("edge", float(reader.value(match["x"])))
     for match in _each(
         reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
         "p:PARTICLE COMMA? _ APPROX? x:LEN COMMA|DOT|SUPPORTED|SUPERPOSE", "p:PARTICLE _ APPROX? x:LEN",
@@ -275,7 +278,7 @@ def _density(reader: SentenceReader) -> None:
     for index in reader.remaining_of("BOXSIZE"):
         reader.set("box", tuple(reader.value(index)))
         reader.take(index)
-    for match in _each(reader, "BOX _ x:LEN", "x:LEN _ BOX"):
+    for match in _each(reader, "BOX _ x:LEN OF? BOX?", "x:LEN _ BOX"):
         if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
             reader.set("box", (float(reader.value(match["x"])),) * 3)
         else:

@@ -7,6 +7,7 @@ from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import change_steps, particle_step, seed_of, solvent_step
+from gnnpot.builder.text.mixtures import alloy_host, majority
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.sizes import (
     fit_number_of_atoms,
@@ -127,11 +128,11 @@ def _structure(reader: SentenceReader, roles: Roles, formula: str) -> str | None
 
 def _bulk(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    if roles.alloy is not None:
-        formula = majority(roles.alloy)
-    else:
-        formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
+    formula = majority(roles.alloy) if roles.alloy else alloy_host(reader, roles, roles.hosts[0]["formula"])
     if roles.hosts and roles.hosts[0]["kind"] == "MOL" and formula not in library().substances:
+        raise error("no_substance", reader.language, name=formula, hint="")
+    if formula in library().molecules and re.fullmatch(r"[A-Z][a-z]?\d+", formula):
+        # C60, which has the composition of diamond
         raise error("no_substance", reader.language, name=formula, hint="")
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
     polymorph = _structure(reader, roles, formula)
@@ -144,53 +145,6 @@ def _bulk(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
-    """The majority element if the formula is an alloy, the parent compound if it is a mixed compound, else the formula.
-
-    A formula of metals is an alloy if the sentence says so or the library does not have it.
-    """
-    from pymatgen.core import Composition
-
-    from gnnpot.builder.steps.crystal import is_metal
-
-    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
-        return formula
-    counts = Composition(formula).as_dict()
-    parent = _mixed(counts) if library().key(formula) is None else None
-    if parent is not None:
-        roles.alloy, roles.sublattice = parent[1], parent[2]
-        return parent[0]
-    metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
-    if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
-        roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
-        for index in reader.remaining_of("RATIO"):
-            if len(counts) == 2:
-                roles.alloy = dict(zip(counts, reader.value(index), strict=True))
-                reader.take(index)
-        return majority(roles.alloy)
-    return formula
-
-
-def majority(composition: dict[str, float]) -> str:
-    """Return the most frequent element of a composition."""
-    return max(composition, key=lambda symbol: composition[symbol])
-
-
-def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
-    """Parent compound of a mixed compound (In0.25Ga0.75N): (formula, composition of the sublattice, its element)."""
-    for guest, few in counts.items():
-        for host, many in counts.items():
-            if guest == host or few > many + 1e-9:
-                continue
-            merged = {s: n for s, n in counts.items() if s != guest}
-            merged[host] += few
-            key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
-            if key is not None and len(merged) > 1:
-                total = merged[host]
-                return key, {host: many / total, guest: few / total}, host
-    return None
-
-
 def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Steps for the slab or supercell and for a random alloy."""
     facts = reader.facts
@@ -201,6 +155,7 @@ def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         miller = reader.value(index)
         reader.take(index)
     repeat = facts.get("repeat")
+    _refuse_letter_plane(reader, roles)
     surface = miller is not None or reader.has("SLAB", "OUTERMOST") or roles.adsorbates or roles.particle
     steps: list[dict[str, Any]] = []
     if surface and not (reader.has("BULKW") and miller is None):
@@ -217,6 +172,17 @@ def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         sublattice = {} if roles.sublattice is None else {"sublattice": roles.sublattice}
         steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **seed_of(reader)})
     return steps
+
+
+def _refuse_letter_plane(reader: SentenceReader, roles: Roles) -> None:
+    """a-, m- and r-planes are those of hexagonal crystals; in other crystals, the letters mean other planes."""
+    letter = next((t for t in reader.items if t.kind == "MILLER" and t.text[:1].lower() in ("a", "m", "r")), None)
+    if letter is None or not roles.hosts:
+        return
+    name = roles.hosts[0]["formula"]
+    crystal = library().crystal(name, _structure(reader, roles, name))
+    if crystal is not None and not 143 <= crystal.spacegroup <= 194:
+        raise error("letter_plane", reader.language, word=letter.text)
 
 
 def _usual_plane(reader: SentenceReader, roles: Roles) -> tuple[int, ...]:
@@ -324,7 +290,7 @@ def _molecule_wanted(reader: SentenceReader, roles: Roles) -> bool:
     name = host["formula"]
     return (
         host["kind"] == "MOL"
-        or (library().key(name) is None and identify(name) is not None)
+        or (identify(name) is not None and (library().key(name) is None or name in library().molecules))
         or reader.has("MOLW", "SMILES")
     )
 

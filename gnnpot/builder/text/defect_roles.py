@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_element, widened
 
@@ -28,7 +29,7 @@ def interstitial(reader: SentenceReader, roles: Roles) -> None:
         "OCTA|TETRA _ n:NUM|COUNT? _ m:MAT ATOMW? _ n2:COUNT? _ INTERSTITIAL?",
         "INTERSTITIAL OF? n:NUM? m:MAT ATOMW?", "m:MAT ATOMW? WO n:COUNT? INTERSTITIAL",
         "INTERSTITIAL _ n:NUM? m:MAT ATOMW?",
-        "n:NUM? m:MAT ATOMW? IN OF? OCTA|TETRA", "m:MAT ATOMW? WO? n:COUNT? _ OCTA|TETRA", "OCTA|TETRA _ m:MAT",
+        "n:NUM? m:MAT ATOMW? IN OF? OCTA|TETRA", "m:MAT ATOMW|ATOMS? WO? n:COUNT? _ OCTA|TETRA", "OCTA|TETRA _ m:MAT",
     ):  # fmt: skip
         found = reader.first(pattern)
         if found and is_element(formula(reader, found["m"])):
@@ -155,6 +156,16 @@ def _whole_layer(reader: SentenceReader, roles: Roles) -> None:
                 roles.substitutions = [s for s in roles.substitutions if s["by"] != name]
                 roles.substitutions.append({"element": None, "by": name, "fraction": 1.0, "where": "top"})
                 reader.take(match["all"])
+    for match in reader.find(f"{layer} OF? EQ y:MAT"):
+        # of an alloy, the other elements of the layer are replaced; a compound has a termination
+        name = formula(reader, match["y"])
+        crystals = [formula(reader, i) for i in reader.remaining_of("MAT") if i != match["y"]]
+        symbols = sorted(set(re.findall(r"[A-Z][a-z]?", crystals[0]))) if crystals else []
+        if is_element(name) and symbols and all(map(is_metal, symbols)):
+            others = [symbol for symbol in symbols if symbol != name]
+            entry = {"by": name, "fraction": 1.0, "where": "top"}
+            roles.substitutions += [{"element": other, **entry} for other in others]
+            reader.take(match["all"])
 
 
 def _percent_of(reader: SentenceReader, roles: Roles) -> None:
@@ -204,7 +215,7 @@ def vacancy(reader: SentenceReader, roles: Roles, is_edit: bool) -> None:
                 entry = {"element": name, "fraction": 1.0}
             if number < 4:
                 before = [i for i in reader.remaining() if i < min(indices)]
-                if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR"):
+                if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR", "IN"):
                     reader.facts.adsorbate_values.append(("near", "vacancy", indices[0]))
                     reader.take(before[-1])
                 after = [i for i in reader.remaining() if i > max(indices)][:1]

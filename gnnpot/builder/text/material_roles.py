@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from gnnpot.builder.messages import error
 from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
@@ -237,6 +238,7 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
         return
     if reader.remaining_of("WATERFILM"):
         roles.liquid.append({"name": "H2O"})
+    unnumbered: list[str] = []
     for index in reader.remaining_of("MOL", "MAT"):
         name = formula(reader, index)
         if reader.token(index).kind == "MAT" and surface and _is_host(reader, index):
@@ -245,6 +247,7 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
         if reader.token(index).kind == "MAT" and not is_molecule(name):
             if surface:
                 continue
+            unnumbered += [] if number else [name]
             roles.liquid += _ions(name, number or 1)
         elif any(e["name"] == name for e in roles.liquid):
             entry = next(e for e in roles.liquid if e["name"] == name)
@@ -258,10 +261,34 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
         if roles.liquid and "number" not in roles.liquid[0]:
             roles.liquid[0]["number"] = int(reader.value(index))
             reader.take(index)
+    _only_atoms(reader, roles, unnumbered)
+    _aqueous(reader, roles)
     numbered = [entry["number"] for entry in roles.liquid if "number" in entry]
     if len(numbered) == 1 and reader.has("EACH"):
         for entry in roles.liquid:
             entry["number"] = numbered[0]
+
+
+def _only_atoms(reader: SentenceReader, roles: Roles, unnumbered: list[str]) -> None:
+    """`liquid sodium`: the number of atoms of an element is open; one ion is meant only in a solvent."""
+    if not unnumbered or any(not is_element(entry["name"]) for entry in roles.liquid):
+        return
+    if len(roles.liquid) > 1:
+        raise error("how_many_molecules", reader.language)
+    del roles.liquid[0]["number"]
+    for index in reader.remaining_of("ATOMS"):
+        roles.liquid[0]["number"] = int(reader.value(index))
+        reader.take(index)
+
+
+def _aqueous(reader: SentenceReader, roles: Roles) -> None:
+    """`メタノール水溶液`: water belongs to the liquid, also where the sentence does not name it."""
+    named = re.search(r"水溶液|\baqueous\b", reader.tokens.normal.plain, re.IGNORECASE)
+    if not named or any(entry["name"] == "H2O" for entry in roles.liquid):
+        return
+    if any("number" not in entry for entry in roles.liquid):
+        raise error("how_many_molecules", reader.language)
+    roles.liquid.append({"name": "H2O"})
 
 
 def _one_molecule(reader: SentenceReader) -> bool:
@@ -271,6 +298,9 @@ def _one_molecule(reader: SentenceReader) -> bool:
         "WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB"
     )
     one = words & {"molecule", "孤立分子", "単分子"}
+    if "分子" in words and not any(reader.value(i) in DENSITIES for i in reader.remaining_of("MOL")):
+        # 二酸化炭素分子を箱に: no liquid at room temperature
+        one.add("分子")
     return bool(one and reader.has("BOX") and not many and reader.facts.get("density") is None)
 
 

@@ -16,6 +16,8 @@ from gnnpot.builder.text.tokens import Token, Tokens
 
 #: kinds of function words that may stand between the parts of a pattern
 GLUE = "OF|WO|NI|BY|IN|FROM|EQ|APPROX|ATLEAST|ATMOST"
+#: planes of hexagonal crystals by their letters
+LETTER_PLANES = {"c": (0, 0, 0, 1), "m": (1, 0, -1, 0), "a": (1, 1, -2, 0), "r": (1, -1, 0, 2)}
 
 
 @dataclass
@@ -53,10 +55,22 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(r"(?<!\S)" + "".join(parts))
 
 
+def _family(plane: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Indices in a hexagonal crystal without order and signs, which are the same for equivalent planes."""
+    h, k = plane[:2]
+    return tuple(sorted(map(abs, (h, k, h + k)))), abs(plane[-1])
+
+
 def _with_planes(items: list[Token]) -> list[Token]:
-    """`Cu 111`, `rutile 110`: digits after a substance are a lattice plane if the sentence has no other."""
-    if any(t.kind == "MILLER" for t in items):
-        return items
+    """`Cu 111`, `rutile 110`: digits after a substance are a lattice plane if the sentence has no other.
+
+    `m-plane` is a plane, too; next to indices of the same plane it says nothing more.
+    """
+    given = {_family(t.value) for t in items if t.kind == "MILLER"}
+    if given:
+        return [t for t in items if not (t.kind == "PLANE" and _family(LETTER_PLANES[t.value]) in given)]
+    if any(t.kind == "PLANE" for t in items):
+        return [replace(t, kind="MILLER", value=LETTER_PLANES[t.value]) if t.kind == "PLANE" else t for t in items]
     for place, (before, token) in enumerate(zip(items, items[1:], strict=False), 1):
         close = token.start - before.end <= 1 and before.kind in ("MAT", "STRUCTURE", "POLYMORPH", "SLAB")
         if close and token.kind == "NUM" and re.fullmatch(r"[012]{3}|0001|10-10|11-20", token.text):

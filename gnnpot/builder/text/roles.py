@@ -59,6 +59,14 @@ def _termination(reader: SentenceReader, roles: Roles) -> None:
             roles.termination = formula(reader, match["m"])
             reader.take(match["all"])
             return
+    for match in reader.find("OUTERMOST|TOPPOS LAYERW? OF? EQ m:MAT"):
+        # 最表面はTiO2; the layer of an alloy is read in `_whole_layer`
+        name = formula(reader, match["m"])
+        symbols = re.findall(r"[A-Z][a-z]?", name)
+        if not all(map(is_metal, symbols)) and all(_is_in_host(reader, s, match["m"]) for s in symbols):
+            roles.termination = name
+            reader.take(match["all"])
+            return
     for match in reader.find("MILLER OF? m:MAT SLAB"):
         # 4H-SiC(0001) Si面
         name = formula(reader, match["m"])

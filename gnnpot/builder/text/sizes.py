@@ -27,6 +27,10 @@ def read_number_of_atoms(reader: SentenceReader) -> None:
     )  # fmt: skip
     for pattern in patterns:
         match = reader.first(pattern)
+        own = match is not None and "m" in match and match["x"] == match["m"] + 1
+        if own and reader.has("INTERSTITIAL", "OCTA", "TETRA"):
+            # 炭素1原子を八面体サイトに: the atoms of the defect
+            continue
         if match is not None:
             reader.facts.values["number_of_atoms"] = int(reader.value(match["x"]))
             reader.facts.used.add("number_of_atoms")

@@ -8,6 +8,7 @@ from gnnpot.builder.text.lexicon import lexicon, longest_word
 
 #: similarity (difflib) from which a word is read as another word
 _SAME_WORD = 0.8
+_SUBSTANCES = {"MAT", "MOL", "POLYMORPH", "STRUCTURE", "SHEETMAT"}
 _KATAKANA = re.compile(r"[ァ-ヺー]{5,}")
 _FORMULA = re.compile(r"(?<![A-Za-z\d.])(?:[A-Z][a-z]?\d*){1,8}(?![a-z.]|\d*\.)")
 
@@ -67,6 +68,10 @@ def _near(word: str, cutoff: float, content: bool = False) -> str | None:
         if swapped in words and swapped != word:
             return swapped
     candidates = [w for w in words if abs(len(w) - len(word)) <= 2 and len(w) >= 4]
+    # two letters more in front of a substance, or a letter with a hyphen, change the meaning (ポリエチレン, n-plane)
+    longer = [w for w in candidates if word.endswith(w) and len(word) - len(w) == 2]
+    other = {w for w in longer if words[w][0] in _SUBSTANCES or word[1] == "-"}
+    candidates = [w for w in candidates if w not in other]
     found = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
     return found[0] if found else None
 

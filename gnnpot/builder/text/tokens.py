@@ -204,6 +204,11 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         lambda m: Token("RATIO", (1.0, 1.0), *m.span(), m.group(0)),
     ),
     (re.compile(r"(\d+(?:\.\d+)?)\s*対\s*(\d+(?:\.\d+)?)"), _ratio),
+    # planes of hexagonal crystals; C面 is the carbon face of SiC
+    (
+        re.compile(r"(?<![A-Za-z\d])(?:([acmrAMR])|(C)(?=-plane))-?\s?(?:plane(?![a-z])|面(?!内))"),
+        lambda m: Token("PLANE", (m[1] or m[2]).lower(), *m.span(), m[0]),
+    ),
     # an atom with its number of neighbours: Ti5c
     (re.compile(r"([A-Z][a-z]?)(?:[1-6]c|_?\{?[1-6]c\}?|\([1-6]c\))(?![a-z])"), _plain("MAT")),
     # the composition of a layer: O-Ce-O layers

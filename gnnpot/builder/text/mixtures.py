@@ -1,0 +1,75 @@
+"""Formulas of alloys, of mixed compounds (In0.25Ga0.75N) and of compounds of which atoms are missing (Li0.5CoO2)."""
+
+import math
+import re
+
+from gnnpot.builder.library import library
+from gnnpot.builder.text.reader import SentenceReader
+from gnnpot.builder.text.words import Roles
+
+__all__ = ["alloy_host", "majority"]
+
+
+def alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
+    """Return the majority element of an alloy, the parent compound of a mixed or deficient compound, else the formula.
+
+    A formula of metals is an alloy if the sentence says so or the library does not have it.
+    """
+    from pymatgen.core import Composition
+
+    from gnnpot.builder.steps.crystal import is_metal
+
+    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
+        return formula
+    counts = Composition(formula).as_dict()
+    known = library().key(formula) is not None
+    lacking = None if known else _deficient(counts)
+    if lacking is not None:
+        roles.vacancies.append({"element": lacking[1], "fraction": lacking[2]})
+        return lacking[0]
+    fractional = reader.has("ALLOY", "RANDOM") or any(n != int(n) for n in counts.values())
+    parent = _mixed(counts) if fractional and not known else None
+    if parent is not None:
+        roles.alloy, roles.sublattice = parent[1], parent[2]
+        return parent[0]
+    metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
+    if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
+        roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
+        for index in reader.remaining_of("RATIO"):
+            if len(counts) == 2:
+                roles.alloy = dict(zip(counts, reader.value(index), strict=True))
+                reader.take(index)
+        return majority(roles.alloy)
+    return formula
+
+
+def majority(composition: dict[str, float]) -> str:
+    """Return the most frequent element of a composition."""
+    return max(composition, key=lambda symbol: composition[symbol])
+
+
+def _deficient(counts: dict[str, float]) -> tuple[str, str, float] | None:
+    """The compound of which some atoms are missing (Li0.5CoO2): (formula, element, fraction that is missing)."""
+    open_ones = [symbol for symbol, n in counts.items() if n != int(n)]
+    if len(open_ones) != 1 or len(counts) < 2:
+        return None
+    symbol = open_ones[0]
+    whole = math.ceil(counts[symbol])
+    key = library().key("".join(f"{s}{whole if s == symbol else n:g}" for s, n in counts.items()))
+    return None if key is None else (key, symbol, 1 - counts[symbol] / whole)
+
+
+def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
+    """Parent compound of a mixed compound (In0.25Ga0.75N): (formula, composition of the sublattice, its element)."""
+    for guest, few in counts.items():
+        for host, many in counts.items():
+            if guest == host or few > many + 1e-9:
+                continue
+            merged = {s: n for s, n in counts.items() if s != guest}
+            merged[host] += few
+            key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
+            # Li0.5CoO2 is not Co1.5O2
+            if key is not None and len(merged) > 1 and abs(merged[host] - round(merged[host])) < 1e-3:
+                total = merged[host]
+                return key, {host: many / total, guest: few / total}, host
+    return None
