@@ -59,7 +59,8 @@ def resolve_model(
     """
     if not model.elements:
         model = replace(model, elements=elements)
-    if not isinstance(model, HDNNPConfig) or not is_open(model):
+    if not isinstance(model, HDNNPConfig) or not is_open(model) or set(elements) - set(model.elements):
+        # elements that the model lacks are refused where the potential is built
         return model
     if path.exists():
         try:
