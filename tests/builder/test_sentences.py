@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import spglib
+from ase.formula import Formula
 from ase.neighborlist import neighbor_list
 from checks import built, failures, sentences
 
@@ -216,6 +217,73 @@ def test_an_adatom_of_the_surface_s_own_element(text, site):
 )
 def test_atoms_of_a_sentence(text, formula):
     assert built(text).structure.get_chemical_formula() == formula
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("H2O on rutile TiO2(110) 2x1, Ti5c, flat", "H2O25Ti12"),
+        ("Li on graphene 4x4", "C32Li"),
+        ("coadsorbed CO and O on Rh(111), 3x3, 4 layers", "COORh36"),
+        ("グラフェン上のLi 4x4", "C32Li"),
+        ("C64", "C64"),
+        ("Pt147原子の立方八面体クラスター", "Pt147"),
+        ("Si216原子に空孔1個", "Si215"),
+        ("一辺15Åの箱に水分子を100個", "H200O100"),
+        ("GaN 4x4x2 with 1 Mg on a Ga site and 1 N vacancy", "Ga63MgN63"),
+        ("Pt(111) 2x2, 4 layers, with CO and O at 0.25 ML each", "COOPt16"),
+    ],
+)
+def test_each_part_of_a_sentence_has_its_role(text, formula):
+    counts = built(text).structure.symbols.formula.count()
+    assert counts == Formula(formula).count()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("two H atoms on Pd(111) 2x2, one fcc and one hcp", "site twice: fcc and hcp"),
+        ("two CO on Pt(111) 3x3, one on top and one bridge", "site twice"),
+        ("brass with 30% Zn 4x4x4", "which element Zn replaces"),
+        ("黄銅（Zn30%）の4×4×4", "Znで置換する元素"),
+        ("一辺2nmの立方体のPtナノ粒子", "一辺"),
+        ("monolayer MoS2 on bilayer graphene", "twice: 1 and 2"),
+    ],
+)
+def test_one_value_for_two_things_is_refused(text, message):
+    with pytest.raises(GnnpotError, match=message):
+        built(text)
+
+
+@pytest.mark.parametrize("text", ["CO on top of Pt(111) at bridge sites", "O in fcc hollow sites of Pt(111) 2x2"])
+def test_on_top_of_the_surface_is_no_site(text):
+    assert built(text).recipe.steps[2].site in ("bridge", "fcc")
+
+
+@pytest.mark.parametrize(
+    ("text", "film", "substrate"),
+    [
+        ("graphene on h-BN monolayer", ("C", None), ("BN", 1)),
+        ("h-BN単層の上にグラフェン", ("C", None), ("BN", 1)),
+        ("graphene on MoS2 monolayer", ("C", None), ("MoS2", 1)),
+        ("graphene monolayer on Cu(111)", ("C", 1), ("Cu", None)),
+        ("graphene on Cu", ("C", None), ("Cu", None)),
+        ("WS2とMoS2の二層ヘテロ", ("MoS2", 1), ("WS2", 1)),
+        ("MgO(001)上にFe(001)を5層", ("Fe", 5), ("MgO", None)),
+        ("Fe(001) 5 layers on MgO(001)", ("Fe", 5), ("MgO", None)),
+        ("5 layers of Fe(001) on MgO(001)", ("Fe", 5), ("MgO", None)),
+    ],
+)
+def test_sides_of_an_interface_and_their_layers(text, film, substrate):
+    step = built(text).recipe.steps[0]
+    assert (step.film.formula, step.film.layers) == film
+    assert (step.substrate.formula, step.substrate.layers) == substrate
+
+
+@pytest.mark.parametrize("text", ["equiatomic CrMnFeCoNi, random, 108 atoms", "等モルのCrMnFeCoNi、108原子"])
+def test_equal_parts_of_five_elements(text):
+    counts = built(text).structure.symbols.formula.count()
+    assert sum(counts.values()) == 108 and set(counts.values()) == {21, 22}
 
 
 def test_layers_of_a_shell_and_of_water():

@@ -246,7 +246,7 @@ def _particle(reader: SentenceReader) -> None:
     """Read diameter, number of atoms and shape of a particle."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
-    for match in _each(reader, "BOX _ x:LEN OF? BOX?", "IN x:LEN BOX", "x:LEN OF BOX"):
+    for match in _each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "IN x:LEN BOX", "EDGE? x:LEN OF BOX"):
         # the edge of the box is no diameter
         reader.set("edge", float(reader.value(match["x"])))
     for match in _each(
@@ -278,7 +278,7 @@ def _density(reader: SentenceReader) -> None:
     for index in reader.remaining_of("BOXSIZE"):
         reader.set("box", tuple(reader.value(index)))
         reader.take(index)
-    for match in _each(reader, "BOX _ x:LEN OF? BOX?", "x:LEN _ BOX"):
+    for match in _each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "EDGE? _ x:LEN _ BOX"):
         if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
             reader.set("box", (float(reader.value(match["x"])),) * 3)
         else:
@@ -324,9 +324,10 @@ def _layers(reader: SentenceReader) -> None:
             reader.reject(match["x"])
     if reader.has("INTERFACE") or len(reader.remaining_of("MILLER")) > 1:
         own: dict[str, int] = {}
-        for match in reader.find("x:LAYERS OF? m:MAT"):
+        for match in _each(reader, "m:MAT MILLER WO x:LAYERS", "m:MAT MILLER x:LAYERS SUPERPOSE", "x:LAYERS OF? m:MAT"):
             own[str(reader.value(match["m"]))] = _whole(reader, match["x"])
-            reader.take(match["all"])
+            if any(t.kind == "MILLER" for t in reader.items[match["m"] + 1 : match["m"] + 2]):
+                match["all"] = [match["x"]]
         if own:
             reader.set("layers_of", own)
     for match in _each(
@@ -349,7 +350,7 @@ def _layers(reader: SentenceReader) -> None:
     if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.remaining_of("MILLER")) < 2:
         text = {"en": "layers", "ja": "層数"}[reader.language]
         raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
-    if not layers and any(reader.word(i) == "heterobilayer" for i in reader.remaining_of("INTERFACE")):
+    if not layers and any(re.search("bilayer|[2二]層|バイ", reader.word(i)) for i in reader.remaining_of("INTERFACE")):
         layers = [1]
     if layers:
         reader.set("layers", layers)

@@ -1,5 +1,6 @@
 """Steps that change a structure, in order: defects, strain, adsorbates, particles, liquids, fixed atoms."""
 
+import re
 from typing import Any
 
 from gnnpot.builder.messages import error
@@ -81,6 +82,7 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     for entry in roles.substitutions:
         step = {"do": "substitute", "by": entry["by"], **region}
         step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})
+        _refuse_own_element(reader, roles, step)
         if entry.get("near") and roles.vacancies:
             step["where"] = "vacancy"
         elif entry.get("near"):
@@ -91,20 +93,36 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     return [*middle, *early, *late] if late else [*middle, *early]
 
 
+def _refuse_own_element(reader: SentenceReader, roles: Roles, step: dict[str, Any]) -> None:
+    """`brass with 30 % Zn`: a dopant that the crystal contains may be the share of an alloy.
+
+    Raises:
+        BuilderError: The crystal contains the dopant, and the replaced element is not named.
+    """
+    elements = re.findall(r"[A-Z][a-z]?", str(roles.hosts[0]["formula"])) if roles.hosts else []
+    if step["by"] in elements and len(set(elements)) > 1 and not {"element", "where"} & set(step):
+        raise error("which_element", reader.language, by=step["by"], known=", ".join(dict.fromkeys(elements)))
+
+
 def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict[str, Any]:
     step: dict[str, Any] = {"do": "adsorb", "species": entry["species"]}
     if "number" in entry:
         step["number"] = entry["number"]
     for kind, value, index in reader.facts.adsorbate_values:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
-        own = len(roles.adsorbates) == 1 or nearest is entry
+        shared = kind == "coverage" and reader.has("EACH") and _number_of(reader, "coverage") == 1
+        own = len(roles.adsorbates) == 1 or nearest is entry or shared
         if own and step.setdefault(kind, value) != value:
             raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
     sites = [*roles.sites, *(("top", i) for i in reader.remaining_of("TOPSITE"))]
     for name, index in sites:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
-        if nearest is entry and "near" not in step:
-            step.setdefault("site", name)
+        if nearest is not entry or "near" in step:
+            continue
+        if step.get("site") == "hollow" and name in ("fcc", "hcp"):
+            step["site"] = name
+        elif step.setdefault("site", name) != name and _is_site(reader, index):
+            raise error("contradiction", reader.language, what="site", first=step["site"], second=name)
     if reader.facts.get("sheet_layers") == 1 and "number" not in step:
         step.setdefault("coverage", 1.0)
     if reader.facts.get("side"):
@@ -121,6 +139,20 @@ def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict
     if "coverage" in step and step.get("number") == 1:
         del step["number"]
     return step
+
+
+def _number_of(reader: SentenceReader, kind: str) -> int:
+    return sum(value[0] == kind for value in reader.facts.adsorbate_values)
+
+
+def _is_site(reader: SentenceReader, index: int) -> bool:
+    """Whether a word is the name of a site, not a mere `on top of` the surface."""
+    word = reader.word(index)
+    if word not in ("on top", "on top of", "直上", "真上", "top"):
+        return True
+    before = [t.kind for t in reader.items[max(index - 1, 0) : index]]
+    following = [t.kind for t in reader.items[index + 1 : index + 2]]
+    return before in (["NUM"], ["COUNT"]) or (word == "top" and not {"SLAB", "LAYERW", "OF"} & set(following))
 
 
 def particle_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gnnpot.builder.text.sizes import (
     room_for_fractions,
     vacancies_per_dopant,
 )
-from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element, is_molecule
 
 #: plane of a surface, by prototype, if the sentence does not give a plane
 USUAL_PLANE = {
@@ -69,11 +69,9 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
 
 def _number_in_formula(reader: SentenceReader, roles: Roles) -> None:
     """`Al32`: the number of atoms of the cell, where no other size is given."""
-    from gnnpot.builder.steps.crystal import is_metal
-
     match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", roles.hosts[0]["formula"]) if roles.hosts else None
     given = {"repeat", "min_length", "number_of_atoms"} & set(reader.facts.values)
-    if match is not None and is_metal(match[1]) and not given and int(match[2]) > 1:
+    if match is not None and not is_molecule(match[0]) and not given and int(match[2]) > 1:
         reader.facts.values["number_of_atoms"] = int(match[2])
 
 
@@ -315,6 +313,14 @@ def _molecule(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     return steps
 
 
+def _own_sheets(reader: SentenceReader, roles: Roles) -> dict[int, int]:
+    """`graphene on MoS2 monolayer`: the number of sheets of the side next to each such word, by its token."""
+    number = reader.facts.get("sheet_layers")
+    words = [i for i, token in enumerate(reader.items) if token.kind == "MONO"] if number is not None else []
+    places = [host["index"] for host in roles.hosts]
+    return {min(places, key=lambda place: abs(place - word)): int(number) for word in words}
+
+
 def _interface(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Film and substrate: `A on B` and `A/B` put A on B. Without such a word, the first substance is the substrate."""
     facts = reader.facts
@@ -323,19 +329,21 @@ def _interface(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     on = any(kind in ("SUPERPOSE", "SLASH", "SUPPORTED") for kind in between)
     japanese = on and reader.language == "ja" and "SUPERPOSE" in between
     film, substrate = (first, second) if on and not japanese else (second, first)
-    if substrate["kind"] == "SHEETMAT":
+    if substrate["kind"] == "SHEETMAT" != film["kind"]:
         film, substrate = substrate, film
-    layers = facts.get("layers") or []
+    layers, own = facts.get("layers") or [], _own_sheets(reader, roles)
     sides = []
     for side in (film, substrate):
         entry: dict[str, Any] = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
         if side["kind"] == "SHEETMAT":
-            sides.append({"formula": side["formula"], "sheet": True})
+            sides.append({"formula": side["formula"], "sheet": True, "layers": own.get(side["index"])})
             continue
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name
-        if side["formula"] in facts.get("layers_of", {}):
+        if side["index"] in own:
+            entry["layers"] = own[side["index"]]
+        elif side["formula"] in facts.get("layers_of", {}):
             entry["layers"] = facts.get("layers_of")[side["formula"]]
         elif layers:
             order = 0 if side is first or len(layers) == 1 else 1

@@ -46,6 +46,18 @@ def interstitial(reader: SentenceReader, roles: Roles) -> None:
         reader.take([*last["all"], *numbers[:1], *reader.remaining_of("OCTA", "TETRA", "INTERSTITIAL")])
 
 
+def on_site(reader: SentenceReader, roles: Roles) -> None:
+    """`1 Mg on a Ga site`: read a dopant on the sites of an element of a crystal. On a surface, it is an adsorbate."""
+    if reader.has("MILLER", "SLAB", "ADSORB", "SHEETMAT", "MONO", "PARTICLE"):
+        return
+    for match in reader.find("n:NUM|COUNT? y:MAT ATOMW? SUPERPOSE|IN NUM? x:MAT SITEW"):
+        x, y = formula(reader, match["x"]), formula(reader, match["y"])
+        if x != y and is_element(x) and is_element(y) and len(reader.remaining_of("MAT", "POLYMORPH")) > 2:
+            own = [match["n"]] if "n" in match else []
+            roles.substitutions.append({"element": x, "by": y, **amount_of(reader, own)})
+            reader.take(match["all"])
+
+
 def replace(reader: SentenceReader, roles: Roles, is_edit: bool) -> None:
     """Read the replaced element and the dopant for each word that means replace."""
     glue = f"{AMOUNT}|NI|IN"

@@ -38,6 +38,7 @@ def alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
         for index in reader.remaining_of("RATIO"):
             if len(counts) == 2:
                 roles.alloy = dict(zip(counts, reader.value(index), strict=True))
+            if len(counts) == 2 or (reader.word(index)[:4] in ("equi", "等モル") and len(set(counts.values())) == 1):
                 reader.take(index)
         return majority(roles.alloy)
     return formula

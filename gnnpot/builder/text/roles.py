@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from gnnpot.builder.steps.crystal import is_metal
-from gnnpot.builder.text.defect_roles import dope, interstitial, replace, vacancy
+from gnnpot.builder.text.defect_roles import dope, interstitial, on_site, replace, vacancy
 from gnnpot.builder.text.material_roles import alloy, liquid, particle
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
@@ -23,7 +23,7 @@ def read_roles(reader: SentenceReader, is_edit: bool) -> Roles:
         roles.substitutions.append({"element": "C", "by": "N", "number": 1})
         roles.vacancies.append({"element": "C", "number": 1, "near_dopant": True})
         reader.take(index)
-    for rule in (_tube, _termination, _binding_target, interstitial):
+    for rule in (_tube, _termination, on_site, _binding_target, interstitial):
         rule(reader, roles)
     replace(reader, roles, is_edit)
     dope(reader, roles)
@@ -128,6 +128,7 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, is_edit: bool) -
     films = [i for i in left if reader.token(i).kind == "SHEETMAT"]
     if films and len(left) > len(films) and any(reader.token(i).kind == "MILLER" for i in range(len(reader.items))):
         interface = True
+    interface = interface or _sheet_is_film(reader, left)
     interface = interface and not roles.liquid
     wanted = 0 if is_edit and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
     named = any(reader.value(i) in BY_STRUCTURE for i in reader.remaining_of("STRUCTURE"))
@@ -143,6 +144,11 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, is_edit: bool) -
         if index in hosts:
             continue
         if _was_named_before(reader, roles, index) or not surface:
+            continue
+        if re.search(r"[1-6]c", reader.token(index).text):
+            # Ti5c: an atom of the surface
+            reader.facts.adsorbate_values.append(("on", formula(reader, index), index))
+            reader.take(index)
             continue
         if not _small_particle(reader, roles, index):
             _add_adsorbate(roles, _adsorbate(reader, index))
@@ -160,6 +166,21 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, is_edit: bool) -
         # an atom without a name, on a surface without another adsorbate
         if not (roles.adsorbates or roles.particle or roles.liquid) and _ADATOM.match(reader.word(index)):
             reader.reject(index)
+
+
+def _sheet_is_film(reader: SentenceReader, left: list[int]) -> bool:
+    """`graphene on h-BN`, `graphene on MoS2`, `Ni上にグラフェン`: whether a sheet lies on another crystal.
+
+    Elements and molecules next to a sheet are adsorbates, unless the sheet is on them.
+    """
+    films = [i for i in left if reader.token(i).kind == "SHEETMAT"]
+    names = {formula(reader, i) for i in left}
+    crystals = {name for name in names if not is_element(name) and not is_molecule(name)}
+    sheets = {formula(reader, i) for i in films}
+    if films and len(crystals | sheets) > 1:
+        return True
+    pattern = "x:MAT SUPERPOSE NI? OF? y:SHEETMAT" if reader.language == "ja" else "y:SHEETMAT SUPERPOSE OF? x:MAT"
+    return reader.first(pattern) is not None
 
 
 def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
@@ -223,7 +244,10 @@ def _host_score(reader: SentenceReader, index: int) -> float:
         score -= 3.0
     if before[-1:] == ["STRUCTURE"]:
         score += 2.0
-    if before[-1:] and before[-1] in ("SUPERPOSE", "SIZE3"):
+    if before[-1:] == ["SUPERPOSE"] and reader.language == "ja":
+        # グラフェン上のLi
+        score -= 3.0
+    elif before[-1:] and before[-1] in ("SUPERPOSE", "SIZE3"):
         score += 1.0
     return score
 

@@ -149,7 +149,9 @@ def _formula(match: re.Match[str]) -> Token | None:
         "つ",
         "コ",
     )
-    if counted:
+    # Pt147原子
+    of_atoms = re.fullmatch(r"[A-Z][a-z]?\d{1,4}", text) and match.string.startswith("原子", match.end())
+    if counted or (of_atoms and not surface):
         plain = text.rstrip("0123456789")
         return Token("MAT", plain, match.start(), match.start() + len(plain), plain)
     percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
