@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,9 @@ def test_an_explosion_names_options_of_the_study(tmp_path):
     with pytest.raises(SimulationError, match=r"exploded.*; take a shorter timestep.* or leave out 2000 K") as stopped:
         calc(atoms, EMT, config, tmp_path / "study")
     assert "max_temperature" not in str(stopped.value)
+    # the other temperatures are run first
+    with pytest.raises(SimulationError, match=r"2000 K: .*exploded.*; 1500 K: .*exploded"):
+        calc(atoms, EMT, replace(config, temperatures=(2000.0, 1500.0)), tmp_path / "study")
     with pytest.raises(ConfigError, match="temperatures: 30000 K is above 20000 K, where a simulation is stopped"):
         calc(atoms, EMT, ConductivityConfig(ion="Cu", temperatures=(30000.0,)), tmp_path / "hot")
     assert not (tmp_path / "hot").exists()

@@ -87,9 +87,7 @@ def calc(
     waiting = list(temperature_folders(folder, config))
     report = progress or (lambda _: None)
     if processes <= 1:
-        calculator = make_calculator()
-        for temperature, place in waiting:
-            simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, report))
+        _one_after_the_other(cell, make_calculator(), config, waiting, report)
     else:
         _side_by_side(cell, make_calculator, config, folder, processes, report)
     return analyse_folder(folder, config, repeats)
@@ -215,6 +213,23 @@ def _work(
     except KeyboardInterrupt:
         return
     events.put(None)
+
+
+def _one_after_the_other(
+    cell: Atoms,
+    calculator: AseCalculator,
+    config: ConductivityConfig,
+    work: list[tuple[float, Path]],
+    report: Callable[[ConductivityProgress], None],
+) -> None:
+    failed = []
+    for temperature, place in work:
+        try:
+            simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, report))
+        except SimulationError as error:
+            failed.append(f"{temperature:g} K: {error}")
+    if failed:
+        raise SimulationError("; ".join(failed))
 
 
 def _threads(cores: int, processes: int) -> int:
