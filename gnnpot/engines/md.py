@@ -32,7 +32,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 
 from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.averages import Averages
-from gnnpot.engines.files import refuse_overwrite, refuse_same
+from gnnpot.engines.files import appending, refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
 from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, MDSample
 from gnnpot.engines.md_log import LogFile, is_log
@@ -116,7 +116,9 @@ class _Outputs:
         if sample.step >= self.run.config.equilibration:
             self.run.averages.add_pressure(sample)
         if self.frames is not None:
-            self.frames.write(self.run.atoms, self.run.state())
+            state = self.run.state()
+            with appending(self.frames.path):
+                self.frames.write(self.run.atoms, state)
         if self.lines is not None:
             self.lines.write(sample)
 
@@ -124,7 +126,9 @@ class _Outputs:
         """Skip the frame of this step, but save the state if it is due."""
         self.run.frame_written = False
         if self.frames is not None and self.frames.state_due:
-            self.frames.save_state(self.run.atoms, self.run.state())
+            state = self.run.state()
+            with appending(self.frames.path):
+                self.frames.save_state(self.run.atoms, state)
 
 
 def run_md(

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gnnpot.engines.files import appending
 from gnnpot.engines.md_config import MDSample
 from gnnpot.errors import DataError
 from gnnpot.runs.files import replaced_file
@@ -52,13 +53,9 @@ class LogFile:
             line += f" {s.volume:14.5f}"
         if _PRESSURE in self._header:
             line += f" {float('nan') if s.pressure is None else s.pressure:10.4f}"
-        try:
+        with appending(self.path):
             self._file.write(line + "\n")
             self._file.flush()
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: can't be written ({error.strerror}); free some space and resume the run"
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +63,8 @@ class LogFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        with appending(self.path, error):
+            self._file.close()
 
 
 def is_log(path: Path) -> bool:

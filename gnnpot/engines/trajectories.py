@@ -25,6 +25,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from ase import Atoms
@@ -32,7 +33,7 @@ from ase.io import iread
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import Trajectory
 
-from gnnpot.engines.files import last_frame, refuse_overwrite
+from gnnpot.engines.files import appending, last_frame, refuse_overwrite
 from gnnpot.engines.restart import read_restart, restart_path, write_restart
 from gnnpot.errors import ConfigError, DataError
 
@@ -94,8 +95,11 @@ class TrajectoryWriter(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with appending(self.path, error):
+            self.close()
 
 
 class _AseWriter(TrajectoryWriter):
