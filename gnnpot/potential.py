@@ -250,11 +250,13 @@ class Potential(nn.Module):
         """Output of the model, with atomic energies by equation (1), eV; and g_e, [E, 3], eV/Å."""
         output, gradient = self.model.energies_and_gradient(graph, create_graph=training)
         scale, references = self.energy_scale, self.reference_energies
-        if training or gradient.device.type != "cpu":
-            energies = scale * output.energies.double() + references[graph.numbers]
-            gradient = scale.to(gradient.dtype) * gradient
-        else:
+        if not training and gradient.device.type == "cpu":
             energies, gradient = scaled(output.energies, gradient, scale, references, graph.numbers)
+            for term in self.terms:
+                term.add_energies_and_gradient(graph, energies, gradient)
+            return replace(output, energies=energies), gradient
+        energies = scale * output.energies.double() + references[graph.numbers]
+        gradient = scale.to(gradient.dtype) * gradient
         for term in self.terms:
             more, more_gradient = term.energies_and_gradient(graph, create_graph=training)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient

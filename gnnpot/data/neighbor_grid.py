@@ -112,16 +112,16 @@ def _add_neighbor(  # pragma: no cover - compiled
     If `is_written`, the pair is first written to position at[i] of `found`. `near` [N] is scratch memory.
     """
     f0, f1, f2 = grid.fractional[j, 0], grid.fractional[j, 1], grid.fractional[j, 2]
-    (lo0, hi0), (lo1, hi1), (lo2, hi2) = _images(grid, f0, 0), _images(grid, f1, 1), _images(grid, f2, 2)
+    (lo0, hi0), (lo1, hi1), (lo2, hi2) = image_range(grid, f0, 0), image_range(grid, f1, 1), image_range(grid, f2, 2)
     for s0 in range(lo0, hi0 + 1):
         for s1 in range(lo1, hi1 + 1):
             for s2 in range(lo2, hi2 + 1):
-                count = _find_centres(grid, (f0 + s0, f1 + s1, f2 + s2), near)
+                count = find_centres(grid, (f0 + s0, f1 + s1, f2 + s2), near)
                 _add_image(grid, j, (s0, s1, s2), near[:count], at, found, is_written)
 
 
 @njit(forceinline=True)
-def _find_centres(  # pragma: no cover - compiled
+def find_centres(  # pragma: no cover - compiled
     grid: NeighborGrid, f: tuple[float, float, float], near: np.ndarray
 ) -> int:
     """Write to `near` the indices into `grid.order` of atoms within the cutoff of fractional coordinates f.
@@ -179,7 +179,7 @@ def _add_image(  # pragma: no cover - compiled
 
 
 @njit(forceinline=True)
-def _images(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
+def image_range(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
     """Return the first and last cell along direction k with an image within the cutoff of the cell."""
     if not grid.pbc[k]:
         return 0, 0

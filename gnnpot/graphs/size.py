@@ -20,10 +20,10 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes per pair of a skin list: `_Pairs.image` and `_Pairs.near`
+#: bytes per pair of a skin list: `ImagePairs.image` and `ImagePairs.near`
 PAIR_BYTES = 4 + 4
-#: bytes per pair while a skin list is built: in addition atoms, shift, vector, distance, and a chain of images
-NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 8
+#: bytes per pair while a skin list is built; in small cells, there is up to one image for each pair
+NEW_PAIR_BYTES = PAIR_BYTES + 8 + 24
 #: bytes per pair while a skin list is built with a k-d tree
 TREE_PAIR_BYTES = 144
 #: bytes per edge of a graph: atoms, shift (64-bit integers), vector and distance

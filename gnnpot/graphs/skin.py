@@ -32,7 +32,8 @@ from gnnpot.compiler.decorator import njit, prange
 from gnnpot.compiler.threads import follow_torch
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
-from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
+from gnnpot.graphs.image_pairs import ImagePairs, image_pairs
+from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell
 
 #: Å; a larger skin means more pairs to test at each call, a smaller one more frequent rebuilds
 SKIN = 0.8
@@ -49,20 +50,6 @@ class _Checked(NamedTuple):
     pairs: int
 
 
-class _Pairs(NamedTuple):
-    """All pairs of a list, sorted by their first atom.
-
-    An image is an atom in one of the cells. There are usually far fewer images than pairs, so that the arrays of images
-    stay in the cache, and a pair needs only eight bytes.
-    """
-
-    first: np.ndarray  #: [N + 1] index of the first pair of each atom
-    image: np.ndarray  #: [pairs] index of the image of the second atom; uint32, or int64 from 2^31 pairs on
-    near: np.ndarray  #: [pairs] buffer of the same dtype for the indices of the pairs within the cutoff
-    owner: np.ndarray  #: [images] int64, atom of each image
-    shift: np.ndarray  #: [images, 3] int64, cell of each image
-
-
 class SkinList:
     """Neighbours within `cutoff` (Å) of a structure that changes from call to call; rebuilt when (4) does not hold.
 
@@ -72,7 +59,7 @@ class SkinList:
     def __init__(self, cutoff: float, skin: float) -> None:
         self.cutoff, self.skin = cutoff, skin
         self.rebuilds = 0
-        self._pairs: _Pairs | None = None
+        self._pairs: ImagePairs | None = None
         self._checked: _Checked | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,7 +123,7 @@ class SkinList:
 
     def _rebuild(
         self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str, check: Callable[[], None] | None
-    ) -> _Pairs:
+    ) -> ImagePairs:
         check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
         check_density(positions, cell, pbc, where)
@@ -145,8 +132,7 @@ class SkinList:
             check()
         # free the old list first: two lists would take twice the memory
         self._pairs = None
-        found = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
-        self._pairs = _pairs_of(found, len(positions))
+        self._pairs = image_pairs(positions, cell, pbc, self.cutoff + self.skin)
         if not is_checked:
             self._checked = _Checked(_volume(cell, pbc), len(self._pairs.near))
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
@@ -213,44 +199,9 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
     return np.sqrt(farthest)
 
 
-def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
-    """Convert a neighbour list to `_Pairs`."""
-    first = np.searchsorted(found.edge_index[0], np.arange(atoms + 1))
-    count = len(found.distances)
-    image, near = (np.empty(count, dtype=np.uint32 if count < 2**31 else np.int64) for _ in range(2))
-    # `near` serves as a temporary array here
-    images = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
-    return _Pairs(first, image, near, found.edge_index[1][near[:images]], found.edge_shifts[near[:images]])
-
-
-@njit(cache=True)
-def _find_images(  # pragma: no cover - compiled
-    neighbor: np.ndarray, shifts: np.ndarray, latest: np.ndarray, image: np.ndarray, pair: np.ndarray
-) -> int:
-    """Number the images and return their count.
-
-    Writes the image of each pair to `image`, and the first pair of each image to `pair`. `latest` [N] must be -1.
-    """
-    count, before = 0, np.empty(len(neighbor), dtype=np.int64)
-    for e in range(len(neighbor)):
-        j, a, b, c = neighbor[e], shifts[e, 0], shifts[e, 1], shifts[e, 2]
-        m = latest[j]
-        while m >= 0:
-            other = pair[m]
-            if shifts[other, 0] == a and shifts[other, 1] == b and shifts[other, 2] == c:
-                break
-            m = before[m]
-        if m < 0:
-            m = count
-            pair[m], before[m], latest[j] = e, latest[j], m
-            count += 1
-        image[e] = m
-    return count
-
-
 @njit(parallel=True, cache=True)
 def _edges_within(  # pragma: no cover - compiled
-    positions: np.ndarray, cell: np.ndarray, pairs: _Pairs, cutoff: float, parts: int
+    positions: np.ndarray, cell: np.ndarray, pairs: ImagePairs, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Select the pairs that are now closer than `cutoff`.
 

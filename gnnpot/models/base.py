@@ -131,6 +131,18 @@ class EnergyModel(nn.Module):
         output, gradient = with_gradient(self, graph, create_graph=create_graph)
         return output if create_graph else output.detach(), gradient
 
+    def add_energies_and_gradient(self, graph: Graph, energies: Tensor, gradient: Tensor) -> None:
+        """Add the results of `energies_and_gradient` on the CPU, without `create_graph`, to tensors.
+
+        Args:
+            graph: A graph or a batch of graphs.
+            energies: [N] in float64.
+            gradient: [E, 3] in the dtype of the edge vectors.
+        """
+        output, more = self.energies_and_gradient(graph)
+        energies += output.energies
+        gradient += more
+
     def precompute(self, graph: Graph) -> Graph:
         """Return a graph with additional fields that do not depend on the parameters, for repeated use in training.
 

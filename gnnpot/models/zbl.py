@@ -86,8 +86,14 @@ class ZBL(EnergyModel):
         """See `EnergyModel`. Uses compiled kernels on the CPU, also with `create_graph`: there are no parameters."""
         if graph.edge_vectors.device.type != "cpu":
             return super().energies_and_gradient(graph)
-        energies, gradient = self.compiled_copy(FastZBL).backend(graph)
+        energies = torch.zeros(len(graph.numbers), dtype=torch.float64)
+        gradient = torch.zeros_like(graph.edge_vectors)
+        self.add_energies_and_gradient(graph, energies, gradient)
         return AtomicOutput(energies=energies), gradient
+
+    def add_energies_and_gradient(self, graph: Graph, energies: Tensor, gradient: Tensor) -> None:
+        """See `EnergyModel`."""
+        self.compiled_copy(FastZBL).backend.add(graph, energies, gradient)
 
     def pairs(self, z_i: Tensor, z_j: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Return ½ k_e Z_i Z_j (eV Å), 1/a (1/Å) and r_ij (Å) of pairs of elements."""

@@ -7,7 +7,8 @@ from ase.build import bulk, molecule
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import neighbor_list
-from gnnpot.graphs.skin import SkinList, _edges_within, _pairs_of
+from gnnpot.graphs.image_pairs import image_pairs
+from gnnpot.graphs.skin import SkinList, _edges_within
 
 CUTOFF = 4.0
 
@@ -148,7 +149,7 @@ def test_a_list_without_a_check_leaves_the_next_one_unchecked():
 @pytest.mark.parametrize("parts", [1, 3, 5000])
 def test_pairs_are_shared_out_without_a_trace(parts):
     for atoms in (bulk("NaCl", "rocksalt", a=5.6, cubic=True), Atoms("Cu")):
-        pairs = _pairs_of(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8), len(atoms))
+        pairs = image_pairs(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8)
         # as there are in a list that 32 bits can't number
         wide = pairs._replace(image=pairs.image.astype(np.int64), near=pairs.near.astype(np.int64))
         one, several, other = (

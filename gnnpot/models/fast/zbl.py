@@ -9,73 +9,93 @@ with the exponent q of the cutoff function. Calculations are in float64 for any 
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
+from gnnpot.models.fast.edge_sums import EDGES_PER_THREAD
 from gnnpot.ops.simd.kernels import FAST
 
 if TYPE_CHECKING:
     from gnnpot.models.zbl import ZBL
 
 
+class ZBLPlan(NamedTuple):
+    """Constants of the potential for all pairs of S species."""
+
+    strength: np.ndarray  #: [S, S] s, eV Å
+    rate: np.ndarray  #: [S, S] p, 1/Å
+    pair_cutoff: np.ndarray  #: [S, S] r_ij, Å
+    screening: np.ndarray  #: [4, 2] factors and exponents of φ
+    cutoff: float  #: Å, the largest r_ij or more
+    power: int  #: q
+    species_of: np.ndarray  #: [119] species of each atomic number
+
+
 class FastZBL:
-    """Backend of `models.zbl.ZBL`; stores s, p and r_ij for all pairs of elements."""
+    """Backend of `models.zbl.ZBL`."""
 
     def __init__(self, model: "ZBL") -> None:
         numbers = torch.nonzero(model.element_index >= 0).reshape(-1)
         numbers = numbers[torch.argsort(model.element_index[numbers])]
         pairs = model.pairs(numbers[:, None], numbers[None, :], torch.float64)
-        self._species_of = model.element_index.numpy()
-        self._pairs = tuple(t.contiguous().numpy() for t in pairs)
-        self._screening, self._cutoff, self._power = np.array(model.SCREENING), model.cutoff, model.config.power
+        strength, rate, pair_cutoff = (t.contiguous().numpy() for t in pairs)
+        self._plan = ZBLPlan(
+            strength=strength,
+            rate=rate,
+            pair_cutoff=pair_cutoff,
+            screening=np.array(model.SCREENING),
+            cutoff=model.cutoff,
+            power=model.config.power,
+            species_of=model.element_index.numpy(),
+        )
 
-    def __call__(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """Return energies [N] in float64, and the edge gradient [E, 3] in the dtype of the edge vectors."""
-        vectors = graph.edge_vectors.detach().contiguous()
-        energies, gradient = np.zeros(len(graph.numbers)), torch.zeros_like(vectors)
-        _repulsion(
-            *self._pairs, self._screening, self._cutoff, self._power, self._species_of,
-            graph.numbers.numpy(), graph.edge_index.numpy(), vectors.numpy(), energies, gradient.numpy(),
+    def add(self, graph: Graph, energies: Tensor, gradient: Tensor) -> None:
+        """Add to energies [N], float64, and to the edge gradient [E, 3], in the dtype of the edge vectors."""
+        centres, vectors = graph.edge_index[0].numpy(), graph.edge_vectors.detach().contiguous().numpy()
+        # all edges of an atom are in the same range, because two threads must not add to the same energy
+        parts = max(min(follow_torch(), len(vectors) // EDGES_PER_THREAD), 1)
+        bounds = np.arange(parts + 1) * len(vectors) // parts
+        bounds[1:-1] = np.searchsorted(centres, centres[bounds[1:-1]])
+        _add(
+            self._plan, graph.numbers.numpy(), graph.edge_index.numpy(), vectors, bounds, energies.numpy(),
+            gradient.numpy(),
         )  # fmt: skip
-        return torch.from_numpy(energies), gradient
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def _repulsion(
-    strengths, rates, pair_cutoffs, screening, cutoff, power, species_of, numbers, edge_index, vectors,
-    energies, gradient,
-):  # fmt: skip
-    """Add to `energies` [N], and set `gradient` [E, 3], both initially zero.
-
-    `strengths`, `rates` and `pair_cutoffs` [S, S] are s, p and r_ij; `power` is q.
-    """
-    height = 0.5 * (power + 1) * (power + 2)
-    for e in range(len(vectors)):
-        x, y, z = np.float64(vectors[e, 0]), np.float64(vectors[e, 1]), np.float64(vectors[e, 2])
-        square = x * x + y * y + z * z
-        if square >= cutoff * cutoff:
-            continue
-        i = edge_index[0, e]
-        a, b = species_of[numbers[i]], species_of[numbers[edge_index[1, e]]]
-        pair_cutoff = pair_cutoffs[a, b]
-        if square >= pair_cutoff * pair_cutoff:
-            continue
-        r = math.sqrt(square)
-        phi, slope, rate = 0.0, 0.0, rates[a, b]
-        for k in range(len(screening)):
-            term = screening[k, 0] * math.exp(-screening[k, 1] * rate * r)
-            phi += term
-            slope -= screening[k, 1] * rate * term
-        u = r / pair_cutoff
-        step = u ** (power - 1)
-        f = 1.0 - step * u * (height - u * (power * (power + 2) - u * (0.5 * power * (power + 1))))
-        df = -power * height * step * (1.0 - u) * (1.0 - u) / pair_cutoff
-        per_r = strengths[a, b] / r
-        energies[i] += per_r * phi * f
-        factor = per_r * (slope * f + phi * df - phi * f / r) / r
-        gradient[e, 0], gradient[e, 1], gradient[e, 2] = factor * x, factor * y, factor * z
+@njit(cache=True, parallel=True, error_model="numpy", fastmath=FAST)
+def _add(plan, numbers, edge_index, vectors, bounds, energies, gradient):
+    """Add to `energies` [N] and `gradient` [E, 3]; thread t processes the edges bounds[t] <= e < bounds[t + 1]."""
+    q = plan.power
+    height = 0.5 * (q + 1) * (q + 2)
+    for t in prange(len(bounds) - 1):
+        for e in range(bounds[t], bounds[t + 1]):
+            x, y, z = np.float64(vectors[e, 0]), np.float64(vectors[e, 1]), np.float64(vectors[e, 2])
+            square = x * x + y * y + z * z
+            if square >= plan.cutoff * plan.cutoff:
+                continue
+            i = edge_index[0, e]
+            a, b = plan.species_of[numbers[i]], plan.species_of[numbers[edge_index[1, e]]]
+            pair_cutoff = plan.pair_cutoff[a, b]
+            if square >= pair_cutoff * pair_cutoff:
+                continue
+            r, phi, slope, rate = math.sqrt(square), 0.0, 0.0, plan.rate[a, b]
+            for k in range(len(plan.screening)):
+                term = plan.screening[k, 0] * math.exp(-plan.screening[k, 1] * rate * r)
+                phi += term
+                slope -= plan.screening[k, 1] * rate * term
+            u = r / pair_cutoff
+            step = u ** (q - 1)
+            f = 1.0 - step * u * (height - u * (q * (q + 2) - u * (0.5 * q * (q + 1))))
+            df = -q * height * step * (1.0 - u) * (1.0 - u) / pair_cutoff
+            per_r = plan.strength[a, b] / r
+            energies[i] += per_r * phi * f
+            factor = per_r * (slope * f + phi * df - phi * f / r) / r
+            gradient[e, 0] += factor * x
+            gradient[e, 1] += factor * y
+            gradient[e, 2] += factor * z
