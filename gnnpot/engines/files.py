@@ -1,8 +1,7 @@
 """Output files of engines: not overwritten unless requested, and never left half written."""
 
-import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ase import Atoms
@@ -14,7 +13,7 @@ from gnnpot.errors import DataError
 from gnnpot.runs.files import write_atomically
 from gnnpot.runs.guard import check_distinct, check_file, check_not_input
 
-__all__ = ["appending", "last_frame", "refuse_overwrite", "refuse_same", "structure_format", "write_atomically"]
+__all__ = ["last_frame", "refuse_overwrite", "refuse_same", "structure_format", "write_atomically"]
 
 
 def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
@@ -27,24 +26,6 @@ def refuse_same(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ())
     """Raise `ConfigError` if two outputs (option name: path) are the same file, or one is an input."""
     check_distinct(outputs)
     check_not_input(outputs, inputs)
-
-
-@contextlib.contextmanager
-def appending(path: Path, error: BaseException | None = None) -> Iterator[None]:
-    """Raise `OSError` of writes to the output of a run as `DataError`.
-
-    Args:
-        path: The output.
-        error: An error because of which the output is closed. It is not replaced: a file whose last write failed also
-            fails when it is closed.
-    """
-    try:
-        yield
-    except OSError as failure:
-        if error is None:
-            raise DataError(
-                f"{path}: can't be written ({failure.strerror or failure}); free some space and resume the run"
-            ) from None
 
 
 def structure_format(path: Path, atoms: Atoms) -> str:

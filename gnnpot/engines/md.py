@@ -32,7 +32,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 
 from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.averages import Averages
-from gnnpot.engines.files import appending, refuse_overwrite, refuse_same
+from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
 from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, MDSample
 from gnnpot.engines.md_log import LogFile, is_log
@@ -46,6 +46,7 @@ from gnnpot.engines.trajectories import (
     open_trajectory,
 )
 from gnnpot.errors import ConfigError, DataError, ExplosionError, GnnpotError, SimulationError
+from gnnpot.runs.files import appending
 from gnnpot.runs.identity import differences
 from gnnpot.runs.lock import file_lock
 from gnnpot.units import BOLTZMANN
@@ -71,6 +72,7 @@ class _MDRun:
     averages: Averages = field(default_factory=Averages)
     step: int = 0
     frame_written: bool = True  #: whether a frame has been written for this step
+    conserved: float | None = None  #: eV, conserved energy at step 0; `None` if it was not saved, before version 0.2
 
     def sample(self, with_pressure: bool = False) -> MDSample:
         """Sample the current step. The pressure is optional, since some calculators compute the stress separately."""
@@ -92,6 +94,7 @@ class _MDRun:
             "version": _VERSION,
             "step": self.step,
             "framed": self.frame_written,
+            "conserved": self.conserved,
             "time": self.step * self.config.timestep,
             "rng": self.integrator.rng.bit_generator.state,
             "integrator": self.integrator.state(),
@@ -175,6 +178,8 @@ def run_md(
         else:
             run = _started(atoms, calculator, config)
         first = run.sample(with_pressure=True)
+        if run.conserved is None:
+            run.conserved = first.conserved
         if not begun and trajectory is not None:
             frames = create_trajectory(trajectory, run.atoms, run.state(), config.elements)
         if frames is not None:
@@ -226,7 +231,7 @@ def _advance(run: _MDRun, outputs: _Outputs, reference: MDSample, report: Callab
         run.step += 1
         written = run.step % config.interval == 0 or run.step == config.steps
         sample = run.sample(with_pressure=written)
-        _check(sample, reference, run)
+        _check(sample, run)
         if run.step >= config.equilibration:
             run.averages.add(sample)
         report(sample)
@@ -311,8 +316,9 @@ def _resumed(
     except BaseException:
         frames.close()
         raise
-    averages, framed = Averages(**state["averages"]), state.get("framed", True)
-    return _MDRun(atoms, config, integrator, state["structure"], averages, state["step"], framed), frames
+    run = _MDRun(atoms, config, integrator, state["structure"], Averages(**state["averages"]), state["step"])
+    run.frame_written, run.conserved = state.get("framed", True), state.get("conserved")
+    return run, frames
 
 
 def _from_first_version(
@@ -370,16 +376,14 @@ def _stop_drift(atoms: Atoms) -> None:
             ZeroRotation(atoms, preserve_temperature=False)
 
 
-def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
+def _check(sample: MDSample, run: _MDRun) -> None:
+    change = abs(sample.conserved - (run.conserved or 0.0)) / len(run.atoms)
     if not math.isfinite(sample.temperature) or not math.isfinite(sample.potential):
         problem, advice = "exploded, energies are not finite", "take a shorter timestep"
     elif sample.temperature > run.config.max_temperature:
         problem = f"exploded, the temperature is {sample.temperature:.3g} K"
         advice = "take a shorter timestep, relax the structure first, or raise max_temperature"
-    elif run.config.ensemble == "nve" and abs(sample.conserved - reference.conserved) > _MAX_ENERGY_CHANGE * len(
-        run.atoms
-    ):
-        change = abs(sample.conserved - reference.conserved) / len(run.atoms)
+    elif run.config.ensemble == "nve" and change > _MAX_ENERGY_CHANGE:
         problem = f"the total energy has changed by {change:.2f} eV/atom, and should not"
         advice = "take a shorter timestep"
     else:

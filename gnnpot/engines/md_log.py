@@ -4,10 +4,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gnnpot.engines.files import appending
 from gnnpot.engines.md_config import MDSample
 from gnnpot.errors import DataError
-from gnnpot.runs.files import replaced_file
+from gnnpot.runs.files import appending, replaced_file
 
 _COLUMNS = "# step  time/fs  temperature/K  potential/eV  kinetic/eV  conserved/eV"
 _VOLUME = "  volume/A^3"

@@ -33,9 +33,10 @@ from ase.io import iread
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import Trajectory
 
-from gnnpot.engines.files import appending, last_frame, refuse_overwrite
+from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.engines.restart import read_restart, restart_path, write_restart
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import appending
 
 #: key of the state of the run in `info` of ASE's frames
 STATE = "gnnpot_md"

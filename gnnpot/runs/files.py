@@ -69,6 +69,24 @@ def replaced_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def appending(path: Path, error: BaseException | None = None) -> Iterator[None]:
+    """Raise `OSError` of writes to the output of a run as `DataError`.
+
+    Args:
+        path: The output.
+        error: An error because of which the output is closed. It is not replaced: a file whose last write failed also
+            fails when it is closed.
+    """
+    try:
+        yield
+    except OSError as failure:
+        if error is None:
+            raise DataError(
+                f"{path}: can't be written ({failure.strerror or failure}); free some space and resume the run"
+            ) from None
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file and flush it to disk. Raises `OSError`."""
     with path.open("wb") as file:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
 from gnnpot.runs.identity import require_same
 from gnnpot.runs.lock import RunLock
@@ -56,6 +56,10 @@ class ResultsLog:
         self._lock.acquire()
         try:
             self._file = (folder / RECORDS).open("a+b")
+        except OSError as error:
+            self._lock.release()
+            raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
+        try:
             if fresh:
                 self._file.truncate(0)
                 (folder / PLAN).unlink(missing_ok=True)
@@ -63,9 +67,9 @@ class ResultsLog:
             self._find_records()
             self._agree(plan, what)
         except OSError as error:
-            self._lock.release()
+            self.close()
             raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
-        except ConfigError:
+        except BaseException:
             self.close()
             raise
 

@@ -17,7 +17,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.runs.files import replaced_file
+from gnnpot.runs.files import appending, replaced_file
 from gnnpot.runs.progress import Progress
 from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
@@ -27,7 +27,7 @@ class DurableIO(CheckpointIO):
     """Write checkpoints atomically; they contain only tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
-        with replaced_file(Path(path)) as file:
+        with appending(Path(path)), replaced_file(Path(path)) as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True) -> dict:
@@ -151,11 +151,12 @@ class MetricsLog(Callback):
             with self.path.open(encoding="utf-8", newline="") as file:
                 kept = [row for row in csv.DictReader(file) if _step_of(row) <= trainer.global_step]
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, metrics_columns())
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(self.path)
+        with appending(self.path):
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, metrics_columns())
+                writer.writeheader()
+                writer.writerows(kept)
+            partial.replace(self.path)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         module = cast(TrainModule, pl_module)
@@ -173,7 +174,7 @@ class MetricsLog(Callback):
         epoch = step / max(module.steps_per_epoch, 1.0)
         row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{module.seconds / 60:.3f}", "lr": module.rate}
         row |= {f"{part}_{name}": value for name, value in metrics.items()}
-        with self.path.open("a", encoding="utf-8", newline="") as file:
+        with appending(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
             shown = {k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()}
             csv.DictWriter(file, metrics_columns()).writerow(shown)
         for logger in trainer.loggers:

@@ -1,15 +1,20 @@
 """What a calculator, a relaxation, dynamics or predict remember is never that of another structure or another run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.predict import predict
 from gnnpot.engines.relax import RelaxConfig, relax
+from gnnpot.errors import SimulationError
 
 
 def swap_symbols(atoms: Atoms) -> None:
@@ -217,3 +222,22 @@ def test_predict_in_any_order(potential, crystal, other):
         for found in (a, b):
             assert found.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-9)
             np.testing.assert_allclose(found.get_forces(), fresh.get_forces(), rtol=0, atol=1e-9)
+
+
+def test_a_resumed_run_at_constant_energy_remembers_the_energy_of_its_start(tmp_path, monkeypatch):
+    atoms, config, path = (
+        bulk("Cu", cubic=True),
+        MDConfig(ensemble="nve", timestep=8.0, steps=30),
+        tmp_path / "run.traj",
+    )
+    samples = []
+    run_md(atoms, EMT(), config, progress=samples.append)
+    change = np.abs([s.conserved - samples[0].conserved for s in samples])
+    # the step with the largest change; that of the next step is similar
+    k = int(change[:-1].argmax())
+    limit = 0.5 * min(change[k], change[k + 1])
+    assert abs(samples[k].conserved - samples[k + 1].conserved) < limit
+    run_md(atoms, EMT(), replace(config, steps=samples[k].step), trajectory=path)
+    monkeypatch.setattr("gnnpot.engines.md._MAX_ENERGY_CHANGE", limit / len(atoms))
+    with pytest.raises(SimulationError, match="the total energy has changed"):
+        run_md(atoms, EMT(), config, trajectory=path, resume=True)

@@ -58,3 +58,16 @@ with ResultsLog(folder, {"a": 1}) as log:
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "j"], capture_output=True, text=True, check=True)
     sentence, kept = done.stdout.splitlines()
     assert "free some space and run the same command again" in sentence and kept == "b'kept'"
+
+
+def test_a_plan_that_cannot_be_written_releases_the_lock(tmp_path):
+    folder = tmp_path / "j"
+    (folder / "plan.json" / "in the way").mkdir(parents=True)
+    with pytest.raises(DataError, match="plan.json: can't be written") as kept:
+        ResultsLog(folder, {"a": 1})
+    (folder / "plan.json" / "in the way").rmdir()
+    (folder / "plan.json").rmdir()
+    with ResultsLog(folder, {"a": 1}) as results:
+        assert len(results) == 0
+    # the error holds the frame of the constructor, which would release the lock when it is collected
+    del kept

@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.training.callbacks import MetricsLog
 from gnnpot.training.config import BatchConfig, TrainConfig, read_config
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
@@ -264,3 +267,14 @@ def test_apples_gpu_is_not_used(config, monkeypatch):
             train(replace(config, lightning=replace(config.lightning, accelerator=name)))
     assert config.lightning.accelerator == "auto"
     assert train(replace(config, max_steps=1)).device.type == "cpu"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_metrics_on_a_full_disk_are_one_sentence(config):
+    log, trainer = (
+        MetricsLog(Path("/dev/full"), config),
+        SimpleNamespace(is_global_zero=True, global_step=1, loggers=[]),
+    )
+    module = SimpleNamespace(steps_per_epoch=1.0, seconds=1.0, rate=0.1)
+    with pytest.raises(DataError, match="/dev/full: can't be written .* free some space and resume the run"):
+        log._write(trainer, module, "train", {})
