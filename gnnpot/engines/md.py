@@ -45,7 +45,7 @@ from gnnpot.engines.trajectories import (
     create_trajectory,
     open_trajectory,
 )
-from gnnpot.errors import ConfigError, DataError, ExplosionError, GnnpotError, SimulationError
+from gnnpot.errors import ConfigError, DataError, ExplosionError, SimulationError
 from gnnpot.runs.files import appending
 from gnnpot.runs.identity import differences
 from gnnpot.runs.lock import file_lock
@@ -226,8 +226,9 @@ def _advance(run: _MDRun, outputs: _Outputs, reference: MDSample, report: Callab
             run.integrator.set_temperature(config.target(run.step + 1))
         try:
             run.integrator.step()
-        except GnnpotError as error:
-            raise SimulationError(f"molecular dynamics, step {run.step + 1}: exploded ({error})") from error
+        except (SimulationError, DataError) as error:
+            what = f"molecular dynamics, step {run.step + 1}: exploded ({error})"
+            raise ExplosionError(what, "take a shorter timestep, or relax the structure first") from error
         run.step += 1
         written = run.step % config.interval == 0 or run.step == config.steps
         sample = run.sample(with_pressure=written)

@@ -31,7 +31,7 @@ from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, STEPS, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
-from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.units import GPA
 
 logger = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
             next(iterator)
         except StopIteration:
             return
-        except GnnpotError as error:
+        except (SimulationError, DataError) as error:
             if engine.nsteps == 0:
                 raise
             raise SimulationError(f"relaxation, step {engine.nsteps}: exploded ({error})") from error

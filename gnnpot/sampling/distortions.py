@@ -18,7 +18,7 @@ from ase.data import chemical_symbols, covalent_radii
 
 from gnnpot.data.frame import atomic_number
 from gnnpot.domains import INTEGER_FROM_1, NOT_NEGATIVE, check_fields
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError, DataError, ExplosionError
 
 #: groups of the periodic table, from left to right; lanthanides and actinides are groups of their own
 _GROUPS = (
@@ -267,7 +267,12 @@ class Melted(Distortion):
                 ensemble="langevin", temperature=self.temperature, timestep=self.timestep, friction=self.friction,
                 steps=self.steps, interval=self.steps, keep_velocities=k > 0, seed=int(rng.integers(2**31)),
             )  # fmt: skip
-            atoms = run_md(atoms, calculator, config).atoms
+            try:
+                atoms = run_md(atoms, calculator, config).atoms
+            except ExplosionError as error:
+                # run_md names options that this distortion does not have
+                advice = "take a lower temperature or a shorter timestep of 'melted'"
+                raise ExplosionError(error.what, advice) from error
             atoms.calc = None
             state = atoms.copy()
             state.set_momenta(np.zeros_like(state.positions))

@@ -247,7 +247,7 @@ def test_explosions_are_stopped(copper, tmp_path):
 
 
 def test_explosions_of_a_gnnpot_run(potential, crystal):
-    with pytest.raises(SimulationError):
+    with pytest.raises(SimulationError, match="exploded.*take a shorter timestep"):
         run_md(crystal, Calculator(potential), MDConfig(ensemble="nve", temperature=5000, timestep=100, steps=50))
 
 

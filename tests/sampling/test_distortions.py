@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.data import atomic_numbers, covalent_radii
 from scipy import stats
 
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError, DataError, ExplosionError
 from gnnpot.sampling import (
     LabelConfig,
     Melted,
@@ -173,3 +173,9 @@ def test_configurations(tmp_path):
         read_label_config(None, ["rattled", "rattled count=2"])
     with pytest.raises(ValueError, match="there are none"):
         LabelConfig(distortions=())
+
+
+def test_a_melt_that_explodes_names_its_own_options():
+    melted = Melted(temperature=1e4, steps=50, timestep=50.0, count=1)
+    with pytest.raises(ExplosionError, match=r"exploded.*; take a lower temperature or a shorter timestep of 'melted'"):
+        list(melted.make(bulk("Cu", cubic=True), np.random.default_rng(0), EMT()))
