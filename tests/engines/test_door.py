@@ -64,7 +64,7 @@ def test_the_memory_is_asked_for_when_a_structure_becomes_denser(potential, monk
 
 
 def test_nothing_is_searched_before_the_check(potential, monkeypatch):
-    monkeypatch.setattr(skin, "neighbor_list", lambda *_: pytest.fail("neighbours were searched"))
+    monkeypatch.setattr(skin, "image_pairs", lambda *_: pytest.fail("neighbours were searched"))
     for atoms in REFUSED.values():
         with pytest.raises(DataError):
             Calculator(potential).get_potential_energy(atoms)
