@@ -71,6 +71,37 @@ def test_intervals_hold_the_truth_where_ions_rattle():
     assert min(held.values()) >= 17
 
 
+def test_intervals_hold_the_truth_where_ions_jump_in_groups():
+    """Half of the ions at a time; without the correlation of ions, only about half of the intervals would hold it."""
+    held = independent = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        moved = walk(0.0, ions=40, seed=seed)
+        steps = rng.normal(size=moved.ions.shape) * (rng.random((len(moved.ions), 40)) < 0.5)[..., None]
+        # a group jumps in one of 25 frames, by 1 Å² along each axis
+        steps *= (rng.random((len(moved.ions), 1)) < 0.04)[..., None]
+        moved = replace(moved, ions=(moved.ions + np.cumsum(steps, axis=0)).astype(np.float32))
+        true = 0.5 * 0.04 / (2 * FRAME_TIME) * 1e-4
+        found = analyse(moved, 600.0)
+        held += found.tracer.holds(true)
+        msd = tracer_msd(moved.ions, np.round(found.lags / FRAME_TIME).astype(int))
+        first = round(found.fit_from / FRAME_TIME)
+        independent += estimate_from_samples(diffusion_samples(msd, FRAME_TIME, first, 0)).holds(true)
+    assert held >= 17
+    assert independent <= 14
+
+
+def test_copies_of_ions_add_no_information():
+    """Nine ions that move with each ion: the same interval; and there is nothing to correct if ions are independent."""
+    moved = walk(2e-5, ions=100, seed=4)
+    copies = replace(moved, ions=np.repeat(moved.ions, 10, axis=1), atoms=10 * moved.atoms)
+    one, ten = analyse(moved, 600.0), analyse(copies, 600.0)
+    assert one.ion_correlation < 1.5
+    assert ten.ion_correlation == pytest.approx(10 * one.ion_correlation, rel=0.3)
+    assert ten.tracer.value == pytest.approx(one.tracer.value, rel=0.01)
+    assert ten.tracer.relative == pytest.approx(one.tracer.relative, rel=0.15)
+
+
 def test_the_posterior_is_that_of_kinisi():
     """Where its chains begin at the truth: a line through zero."""
     diffusion, sc = pytest.importorskip("kinisi.diffusion"), pytest.importorskip("scipp")

@@ -32,8 +32,10 @@ from gnnpot.properties.conductivity.msd import (
     diffusion_samples,
     estimate_from_blocks,
     estimate_from_samples,
+    ion_correlation,
     log_slope,
     tracer_msd,
+    with_correlated_ions,
     with_gaussian_variances,
 )
 from gnnpot.properties.conductivity.verdict import cautions, framework_reasons, slope, too_short, uncertain
@@ -66,6 +68,7 @@ class Transport:
     nernst_einstein: Estimate  #: mS/cm, σ_NE from D_tracer
     conductivity: Estimate  #: mS/cm, σ from D_collective
     log_slope: float  #: d ln MSD/d ln τ of the tracer in the range of the fits; 1 for diffusion
+    ion_correlation: float  #: factor in the variance of the tracer MSD due to correlated ions; 1 if independent
     framework_diffusion: dict[str, float]  #: cm²/s, slope of the MSD divided by 6, for each other element
     jumps: Jumps
     verdict: tuple[str, ...]  #: reasons why the sampling is too short; empty if it is long enough
@@ -120,6 +123,7 @@ class Transport:
             "sigma_nernst_einstein_mS_cm": interval(self.nernst_einstein),
             "sigma_collective_mS_cm": interval(self.conductivity),
             "log_slope": self.log_slope,
+            "ion_correlation": self.ion_correlation,
             "framework_D_cm2_s": self.framework_diffusion,
             "framework_D_relative_to_ion": self.framework_share,
             "jumps": self.jumps.to_json(),
@@ -173,7 +177,10 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     first = _first_lag(tracer, moved, config)
     samples = {
         name: diffusion_samples(msd, moved.frame_time, first, config.seed)
-        for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
+        for name, msd in (
+            ("tracer", with_correlated_ions(tracer, first)),
+            ("collective", with_gaussian_variances(collective, first)),
+        )
     }
     factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge_of(moved.ion))
     found = {name: estimate_from_samples(values) for name, values in samples.items()}
@@ -194,6 +201,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         nernst_einstein=found["tracer"].scaled(factor),
         conductivity=found["collective"].scaled(factor),
         log_slope=log_slope(tracer, first),
+        ion_correlation=ion_correlation(tracer, first),
         framework_diffusion={e: slope(positions, moved.frame_time) for e, positions in moved.framework.items()},
         jumps=count_jumps(moved, config.jump_length, found["tracer"].value),
         verdict=(),
@@ -243,10 +251,8 @@ def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tup
     lags = chosen_lags(len(moved.ions))
     found = []
     for direction in directions:
-        along = (moved.ions @ direction.astype(np.float32))[..., None]
-        found.append(
-            estimate_from_samples(diffusion_samples(tracer_msd(along, lags), moved.frame_time, first, config.seed))
-        )
+        msd = with_correlated_ions(tracer_msd((moved.ions @ direction.astype(np.float32))[..., None], lags), first)
+        found.append(estimate_from_samples(diffusion_samples(msd, moved.frame_time, first, config.seed)))
     return tuple(found)
 
 

@@ -168,6 +168,7 @@ def _row(chosen: RunSet, t: Transport, potential: str, left_out: str, broken_sha
         "D_sulphur_cm2_s": t.framework_diffusion["S"],
         "broken_share": broken_share,
         "log_slope": t.log_slope,
+        "ion_correlation": t.ion_correlation,
         "jumps": t.jumps.to_json(),
         "left_out": left_out,
         "left_out_of_collective": left_out or "; ".join(t.collective_verdict),

@@ -90,13 +90,13 @@ def _draw_set(axes: Axes, whole: list[dict[str, Any]], fits: list[dict[str, Any]
 
 def tables(result: dict[str, Any]) -> str:
     """Markdown tables of the runs and the fits, with 95 % intervals."""
-    lines = [
-        "| set | potential | atoms | K | time, ps | D, 1e-6 cm²/s | σ, mS/cm | collective σ, mS/cm | Haven ratio | |"
-    ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines = ["| set | potential | atoms | K | time, ps | D, 1e-6 cm²/s | F | σ, mS/cm | collective σ | Haven ratio | |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for r in result["runs"]:
         cells = [f"`{r['set']}`", f"`{r['potential']}`", f"{r['atoms']:,}", f"{r['temperature_K']:g}"]
-        cells += [f"{r['time_ps']:,.0f}", _interval([1e6 * x for x in r["D_cm2_s"]]), _interval(r["sigma_mS_cm"])]
+        correlation = r.get("ion_correlation")
+        cells += [f"{r['time_ps']:,.0f}", _interval([1e6 * x for x in r["D_cm2_s"]])]
+        cells += ["" if correlation is None else f"{correlation:.1f}", _interval(r["sigma_mS_cm"])]
         cells += [_interval(r["sigma_collective_mS_cm"]), _interval(r["haven_ratio"]), _left_out(r)]
         lines.append(f"| {' | '.join(cells)} |")
     if result["fits"]:
