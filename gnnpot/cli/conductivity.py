@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gnnpot.properties.conductivity.result import Study
 
 
+#: K, of simulations
+_DEFAULT_TEMPERATURES = "500,650,800"
 #: options of the analysis
 _ANALYSIS = ("charge", "jump_length", "fit_from", "discard", "framework_limit", "seed")
 
@@ -38,6 +40,17 @@ _ANALYSIS = ("charge", "jump_length", "fit_from", "discard", "framework_limit", 
 VolumeOption = Annotated[
     str,
     typer.Option(help="Cell: given (as in the file), npt (mean volume) or npt-full (mean cell, with its shape)."),
+]
+TemperaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--temperatures",
+        "-T",
+        help="Temperatures (K) as 500 650 800, the default of simulations, or one for each --trajectory.",
+    ),
+]
+TypesOption = Annotated[
+    str | None, typer.Option(help="Elements of types 1, 2, … of a LAMMPS dump without elements, as Li,P,S.")
 ]
 FitFromOption = Annotated[
     float | None,
@@ -73,9 +86,7 @@ def conductivity(
     charge: Annotated[
         float | None, NOT_ZERO, typer.Option(help="Charge of the ion (e); default: 1, of ions such as Li and Na only.")
     ] = None,
-    temperatures: Annotated[
-        str, typer.Option("--temperatures", "-T", help="One or more temperatures (K), as 500 650 800.")
-    ] = "500,650,800",
+    temperatures: TemperaturesOption = None,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(help="Analyse this trajectory instead of simulating; repeat it for each temperature, in order."),
@@ -83,6 +94,7 @@ def conductivity(
     frame_time: Annotated[
         float | None, POSITIVE, typer.Option(help="Time (fs) between the frames of --trajectory.")
     ] = None,
+    types: TypesOption = None,
     supercell: Annotated[str | None, typer.Option(help="Supercell, as 4x4x2; default: heights ≥ 12 Å.")] = None,
     volume: VolumeOption = "given",
     pressure: Annotated[float, FINITE, typer.Option(help="Pressure (GPa) of --volume npt and npt-full.")] = 0.0,
@@ -127,7 +139,7 @@ def conductivity(
 def _conduct(given: dict[str, Any]) -> None:
     """Run the command with the options `given`, by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
-    kelvin = _numbers(given["temperatures"], "--temperatures")
+    kelvin = _temperatures(given["temperatures"] or _DEFAULT_TEMPERATURES)
     analysis = {name: given[name] for name in _ANALYSIS}
     options = {
         name: given[name]
@@ -138,14 +150,13 @@ def _conduct(given: dict[str, Any]) -> None:
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
-    if (structure is None) == (trajectory is None):
-        raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
+    _check_source(given)
     _refuse_unused(given)
     config = from_mapping(ConductivityConfig, options, where="conductivity")
     if trajectory is not None:
         place = output or default_output(trajectory[0], "-conductivity")
         _check_report(place)
-        study = _analysed(trajectory, config, given["frame_time"])
+        study = _analysed(trajectory, config, given["frame_time"], _words(given["types"] or ""))
     else:
         place = output or default_output(structure, "-conductivity")
         atoms = read_structure(structure, given["index"])
@@ -160,13 +171,27 @@ def _conduct(given: dict[str, Any]) -> None:
         _show(study, path)
 
 
+def _check_source(given: dict[str, Any]) -> None:
+    """Refuse neither or both of a structure and --trajectory, and a trajectory without its temperature."""
+    structure, trajectory = given["structure"], given["trajectory"]
+    if structure is None and trajectory is None:
+        raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
+    if structure is not None and trajectory is not None:
+        raise ConfigError(
+            f"conductivity: {structure} is a structure to simulate, and --trajectory is to analyse; give one of them, "
+            "and --trajectory before each of several trajectories"
+        )
+    if trajectory is not None and given["temperatures"] is None:
+        raise ConfigError("--temperatures: is not given; give the temperature (K) of each --trajectory")
+
+
 def _refuse_unused(given: dict[str, Any]) -> None:
     """Refuse options of the simulation beside --trajectory, and those of trajectories beside a structure."""
     simulation = (
         "model", "supercell", "volume", "pressure", "production", "equilibration", "timestep", "interval", "processes",
         "index", "device", "dtype",
     )  # fmt: skip
-    only = simulation if given["trajectory"] is not None else ("frame_time",)
+    only = simulation if given["trajectory"] is not None else ("frame_time", "types")
     if named := changed_options(conductivity, given, only):
         other = "simulations, and --trajectory only analyses" if only is simulation else "--trajectory"
         raise ConfigError(f"{', '.join(named)}: is for {other}; leave it out")
@@ -197,7 +222,7 @@ def _check_report(folder: Path) -> None:
     check_report_folder(folder, NAMES)
 
 
-def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":
+def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None, types: list[str]) -> "Study":
     from gnnpot.properties.conductivity import analyse, read_displacements
     from gnnpot.properties.conductivity.conditions import trajectory_conditions
     from gnnpot.properties.conductivity.result import Study, conclude
@@ -207,7 +232,7 @@ def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float
             f"--temperatures: {len(config.temperatures)} are given for {len(paths)} of --trajectory; give one for each"
         )
     order = sorted(range(len(paths)), key=lambda k: config.temperatures[k])
-    moved = [read_displacements(paths[k], config.ion, frame_time) for k in order]
+    moved = [read_displacements(paths[k], config.ion, frame_time, types) for k in order]
     transports = [analyse(m, config.temperatures[k], config.analysis) for k, m in zip(order, moved, strict=True)]
     kelvin = [config.temperatures[k] for k in order]
     conditions = trajectory_conditions([paths[k] for k in order], moved, kelvin, config.analysis)
@@ -275,18 +300,27 @@ def _joined(words: list[str], options: tuple[str, ...]) -> list[str]:
 
 def _is_numbers(word: str) -> bool:
     try:
-        return bool([float(part) for part in word.replace(",", " ").split()])
+        return bool([_kelvin(part) for part in _words(word)])
     except ValueError:
         return False
 
 
-def _numbers(text: str, option: str) -> tuple[float, ...]:
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _kelvin(word: str) -> float:
+    """A temperature, with or without its unit: 500 or 500K."""
+    return float(word.removesuffix("K"))
+
+
+def _temperatures(text: str) -> tuple[float, ...]:
     try:
-        found = tuple(float(word) for word in text.replace(",", " ").split())
+        found = tuple(_kelvin(word) for word in _words(text))
     except ValueError:
-        raise ConfigError(f"{option} {text}: is no list of numbers; give one like 500,650,800") from None
+        raise ConfigError(f"--temperatures {text}: is no list of numbers; give kelvin, like 500,650,800") from None
     if not found:
-        raise ConfigError(f"{option}: is empty; give numbers like 500,650,800")
+        raise ConfigError("--temperatures: is empty; give numbers like 500,650,800")
     return found
 
 

@@ -187,7 +187,7 @@ def _call(found: "Property", atoms: Any, calculator: "BaseCalculator | None", lo
 
 
 def _frames(path: Path) -> Any:
-    from gnnpot.engines.trajectories import read_trajectory
+    from gnnpot.engines.trajectory_reader import read_trajectory
 
     return tuple(read_trajectory(path))
 

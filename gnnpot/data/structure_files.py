@@ -4,7 +4,8 @@
     frames = read_all_structures("NaCl.cif")
 
 Files with partially occupied or mixed sites are rejected: ASE assigns such a site to one element, so that results would
-be for a different material. `data.ordering` converts them to ordered structures. Charged structures are also rejected.
+be for a different material. `data.ordering` converts them to ordered structures. Charged structures are also rejected,
+and LAMMPS dumps whose types ASE reads as atomic numbers, for want of elements.
 """
 
 import io
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from gnnpot.data.bundled import resolve_bundled
@@ -129,6 +131,7 @@ def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
     source, format = _source(path)
     try:
         for number, atoms in enumerate(iread(source, index=":", format=format, do_not_split_by_at_sign=True)):
+            check_dump_elements(atoms, path)
             if check:
                 check_computable(atoms, f"{path}, frame {number}")
             found = True
@@ -204,8 +207,25 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     if not structures:
         raise _no_such_index(path, index) if isinstance(index, int) else _no_structures(path)
     for atoms in structures:
+        check_dump_elements(atoms, path)
         check_full_occupancy(atoms, str(path))
     return structures
+
+
+def check_dump_elements(atoms: Atoms, path: Path) -> None:
+    """Raise `DataError` if ASE `atoms` are from a LAMMPS dump without elements; ASE reads types as atomic numbers."""
+    types = atoms.arrays.get("type")
+    if types is None or "timestep" not in atoms.info or not np.array_equal(types, atoms.numbers):
+        return
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "r") as lines:
+        columns: list[str] = next((line.split() for line in lines if line.startswith("ITEM: ATOMS")), [])
+    if "element" not in columns and "mass" not in columns:
+        raise DataError(
+            f"{path}: is a LAMMPS dump with types and no elements; write its column element (dump_modify element), or "
+            "give the elements of the types where there is an option for it (--types)"
+        )
 
 
 def check_full_occupancy(atoms: Atoms, where: str) -> None:

@@ -3,7 +3,6 @@
     with create_trajectory(Path("run.zarr"), atoms, state) as frames:
         frames.write(atoms, state)
     atoms, state, frames = open_trajectory(Path("run.zarr"), atoms)      # to resume
-    for atoms in read_trajectory(Path("run.zarr")): ...
 
 | extension        | format                                                | state of the run                         |
 |------------------|-------------------------------------------------------|------------------------------------------|
@@ -23,13 +22,11 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ase import Atoms
-from ase.io import iread
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import Trajectory
 
@@ -324,22 +321,6 @@ def _state_between(path: Path, last: Atoms, state: dict[str, Any]) -> dict[str, 
     last.positions[:] = atoms.positions
     last.set_momenta(atoms.get_momenta(), apply_constraint=False)
     return between
-
-
-def read_trajectory(path: Path) -> Iterator[Atoms]:
-    """Yield the frames of any trajectory that gnnpot or ASE can read. Raises `DataError`."""
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file; give the path of a trajectory")
-    if path.suffix == ".zarr":
-        from gnnpot.engines.zarr_trajectory import read_zarr
-
-        yield from read_zarr(path)
-        return
-    try:
-        yield from iread(path, index=":", do_not_split_by_at_sign=True)
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise many kinds for a broken file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as a trajectory ({reason}); give a file that ASE knows") from None
 
 
 def _writer(path: Path, atoms: Atoms) -> TrajectoryWriter:

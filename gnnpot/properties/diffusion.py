@@ -24,6 +24,7 @@ class DiffusionConfig(AnalysisConfig):
         ion: Element whose diffusion is analysed.
         temperature: K, temperature of the trajectory.
         frame_time: fs, time between frames; default: read from the frames, for trajectories of gnnpot.
+        types: Elements of the types 1, 2, ... of a LAMMPS dump without elements.
         charge: Charge of the ion in units of e, for the conductivity.
         jump_length: Å, approximate distance between neighbouring sites.
         fit_from: ps, shortest lag time of the fits; default: the time at which ions have left their sites.
@@ -36,6 +37,7 @@ class DiffusionConfig(AnalysisConfig):
     ion: str
     temperature: Annotated[float, POSITIVE]
     frame_time: Annotated[float | None, POSITIVE] = None
+    types: tuple[str, ...] = ()
 
 
 def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
@@ -51,5 +53,5 @@ def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
     Raises:
         DataError: The trajectory is too short, or its displacements can't be unwrapped.
     """
-    moved = read_displacements(trajectory, config.ion, config.frame_time)
+    moved = read_displacements(trajectory, config.ion, config.frame_time, config.types)
     return analyse(moved, config.temperature, config)

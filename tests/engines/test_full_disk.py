@@ -11,7 +11,8 @@ from ase.calculators.emt import EMT
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.md_config import MDSample
 from gnnpot.engines.md_log import LogFile
-from gnnpot.engines.trajectories import STATE, read_trajectory
+from gnnpot.engines.trajectories import STATE
+from gnnpot.engines.trajectory_reader import read_trajectory
 from gnnpot.errors import DataError
 
 

@@ -27,7 +27,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.md import MDConfig, MDSample, degrees_of_freedom, random_velocities, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.engines.restart import read_restart
-from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.engines.trajectory_reader import read_trajectory
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.runs.lock import file_lock
 from gnnpot.units import BOLTZMANN, GPA

@@ -19,7 +19,7 @@ from gnnpot.engines.constraints import fix_atoms
 from gnnpot.engines.files import structure_format
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
-from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.engines.trajectory_reader import read_trajectory
 from gnnpot.errors import ConfigError, DataError
 
 ENDINGS = [".traj", ".extxyz", ".zarr"]

@@ -216,13 +216,17 @@ def test_intervals_that_do_not_overlap_are_a_caution():
     """They leave no temperature out."""
     from gnnpot.properties.conductivity.verdict import cautions
 
-    found = analyse(walk(2e-5, frames=400), 600.0)
+    moved = walk(2e-5, frames=400)
+    found = analyse(moved, 600.0)
     other = replace(found, tracer_blocks=found.tracer.scaled(3.0), framework_diffusion={"S": 0.0})
-    (caution,) = cautions(other)
+    (caution,) = cautions(other, moved)
     assert caution.startswith("the intervals of the tracer diffusion coefficient do not overlap")
-    assert cautions(replace(other, tracer_blocks=found.tracer)) == cautions(replace(other, tracer_blocks=None)) == ()
-    (unseen,) = cautions(replace(other, tracer_blocks=None, framework_diffusion={}))
+    for blocks in (found.tracer, None):
+        assert cautions(replace(other, tracer_blocks=blocks), moved) == ()
+    (unseen,) = cautions(replace(other, tracer_blocks=None, framework_diffusion={}), moved)
     assert "no element besides Li" in unseen
+    (vacuum,) = cautions(replace(other, tracer_blocks=None), replace(moved, vacuum=(0, 2)))
+    assert "along a and c the cell has a vacuum" in vacuum
     cautious = replace(other, cautions=(caution,), verdict=(), collective_verdict=())
     result = conclude([cautious], 1.0)
     assert cautious.sufficient and result.left_out == () and result.verdict == ()

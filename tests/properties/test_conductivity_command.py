@@ -122,7 +122,7 @@ def test_the_shape_of_the_cell_relaxes_under_pressure(tmp_path):
     """Copper, stretched along c: `npt` keeps c/a, `npt-full` does not; 20 GPa make both smaller than 0 GPa."""
     from ase.calculators.emt import EMT
 
-    from gnnpot.engines.trajectories import read_trajectory
+    from gnnpot.engines.trajectory_reader import read_trajectory
     from gnnpot.properties.conductivity.runs import simulate
 
     sites = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]

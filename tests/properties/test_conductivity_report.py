@@ -1,81 +1,19 @@
-"""Trajectories of others, and what the report of a conductivity study shows."""
+"""What the report of a conductivity study shows."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.io import write
 
-from gnnpot.engines.trajectories import create_trajectory
-from gnnpot.errors import DataError
 from gnnpot.properties.conductivity import (
     Displacements,
     analyse,
-    read_displacements,
 )
 from gnnpot.properties.conductivity.maps import density, van_hove
 from gnnpot.properties.conductivity.result import conclude
 from gnnpot.properties.conductivity.transport import conductivity_factor
 from tests.properties.random_walks import SIDE, walk, with_framework
-
-
-def test_a_foreign_trajectory(tmp_path):
-    """Wrapped into the cell, with a framework that drifts: displacements come out relative to it."""
-    moved = walk(2e-5, frames=60, ions=6)
-    frames = []
-    for k, positions in enumerate(moved.ions):
-        drift = np.array([0.05 * k, 0, 0])
-        fixed = np.array([[1.0, 2, 3], [11, 12, 13]]) + drift
-        atoms = Atoms("Li6S2", np.vstack([positions + drift, fixed]), cell=SIDE * np.eye(3), pbc=True)
-        atoms.wrap()
-        frames.append(atoms)
-    path = tmp_path / "foreign.extxyz"
-    write(path, frames)
-    with pytest.raises(DataError, match="frame-time"):
-        read_displacements(path, "Li")
-    found = read_displacements(path, "Li", frame_time=200.0)
-    expected = moved.ions - moved.ions[0]
-    np.testing.assert_allclose(found.ions - found.ions[0], expected, atol=1e-4)
-    np.testing.assert_allclose(found.framework["S"] - found.framework["S"][0], 0, atol=1e-4)
-    assert found.frame_time == pytest.approx(0.2) and found.atoms == 8
-    with pytest.raises(DataError, match="no Na"):
-        read_displacements(path, "Na", frame_time=200.0)
-    frames[30].positions[0] += 9.0
-    write(path, frames)
-    with pytest.raises(DataError, match="too far to be followed"):
-        read_displacements(path, "Li", frame_time=200.0)
-
-
-def test_elements_that_change_their_order_are_refused(tmp_path):
-    moved = walk(2e-5, frames=30, ions=6)
-    frames = [Atoms("Li5S", positions, cell=SIDE * np.eye(3), pbc=True) for positions in moved.ions]
-    frames[20].symbols[[0, 5]] = ["S", "Li"]
-    write(tmp_path / "sorted.extxyz", frames)
-    with pytest.raises(DataError, match="frame 20 has its elements in another order"):
-        read_displacements(tmp_path / "sorted.extxyz", "Li", frame_time=200.0)
-
-
-@pytest.mark.parametrize("elements", [(), ("Li",), ("Li", "Na")])
-def test_the_framework_is_of_all_other_atoms(tmp_path, caplog, elements):
-    """Also of those that were not written: a second ion that is written is not the framework."""
-    path, moved = tmp_path / "run.zarr", walk(2e-5, frames=40, ions=6)
-    still = np.random.default_rng(1).uniform(0, SIDE, (20, 3))
-    writer = None
-    for k, positions in enumerate(moved.ions):
-        atoms = Atoms("Li4Na2S20", np.vstack([positions, still]), cell=SIDE * np.eye(3), pbc=True)
-        state = {"step": 50 * k, "time": 100.0 * k}
-        if writer is None:
-            writer = create_trajectory(path, atoms, state, elements)
-        else:
-            writer.write(atoms, state)
-    writer.close()
-    found = read_displacements(path, "Li")
-    mean = (moved.ions[:, 4:].sum(axis=1) - moved.ions[0, 4:].sum(axis=0)) / 22
-    expected = moved.ions[:, :4] - moved.ions[0, :4] - mean[:, None]
-    np.testing.assert_allclose(found.ions - found.ions[0], expected, atol=1e-4)
-    assert found.atoms == 26 and not caplog.records
 
 
 def test_maps():

@@ -34,7 +34,7 @@ class AnalysisConfig:
     def charge_of(self, ion: str) -> float:
         """Return the charge of the ion. Raises `ValueError` if it is not given and has no default."""
         if self.charge is None and ion not in SINGLY_CHARGED:
-            raise ValueError(f"charge: the charge of {ion} ions has no default; give it, for example 2 for Mg")
+            raise ValueError(f"charge: the charge of {ion} ions has no default; give it, as 2 for Mg or -2 for O")
         return 1.0 if self.charge is None else self.charge
 
 
@@ -67,7 +67,8 @@ class ConductivityConfig:
             raise ValueError(f"ion: '{self.ion}' is no chemical element; give a symbol, as Li")
         self.analysis.charge_of(self.ion)
         if len(set(self.temperatures)) < len(self.temperatures):
-            raise ValueError("temperatures: one is given twice")
+            twice = next(t for k, t in enumerate(self.temperatures) if t in self.temperatures[:k])
+            raise ValueError(f"temperatures: {twice:g} K is given twice; give each temperature once")
         if self.supercell is not None and min(self.supercell) < 1:
             raise ValueError(f"supercell: {self.supercell} has a direction without a cell")
         if self.volume == "given" and self.pressure != 0:

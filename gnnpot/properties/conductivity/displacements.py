@@ -6,18 +6,22 @@
 Fractional coordinates are unwrapped from frame to frame by the nearest image, which is correct if no atom moves by half
 a cell between frames, and multiplied by the mean cell. The mean displacement of all other atoms (the framework) is
 subtracted, since drift of the crystal is not diffusion.
+
+The intervals of the frames must be equal. They are checked by the times or numbers of steps in the file, if it has
+them; a frame with the positions of an earlier one, as after a restart, is refused.
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.engines.cell_filters import vacuum_directions
+from gnnpot.engines.trajectory_reader import read_trajectory
 from gnnpot.errors import DataError, counted
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ class Displacements:
     frame_time: float  #: ps between frames
     cell: np.ndarray  #: [3, 3] Å, mean cell
     atoms: int  #: number of atoms in the cell, including those not stored in the trajectory
+    vacuum: tuple[int, ...] = ()  #: indices of the cell vectors along which there is a vacuum, or no periodicity
 
     @property
     def volume(self) -> float:
@@ -56,41 +61,49 @@ class Displacements:
                 f"discard: {picoseconds:g} of {self.time:g} ps leave fewer than {_FEWEST_FRAMES} frames; give less"
             )
         framework = {element: positions[first:] for element, positions in self.framework.items()}
-        return Displacements(self.ion, self.ions[first:], framework, self.frame_time, self.cell, self.atoms)
+        return replace(self, ions=self.ions[first:], framework=framework)
 
 
-def read_displacements(path: Path, ion: str, frame_time: float | None = None) -> Displacements:
+def read_displacements(
+    path: Path, ion: str, frame_time: float | None = None, types: Sequence[str] = ()
+) -> Displacements:
     """Read displacements from any trajectory that gnnpot or ASE can read.
 
     Args:
         path: Path of the trajectory.
         ion: Element of the ion.
         frame_time: fs between frames; None: read from the frames, for trajectories of gnnpot.
+        types: Elements of the types 1, 2, ... of a LAMMPS dump without elements.
 
     Returns:
         Displacements of ions and other atoms.
 
     Raises:
-        DataError: The trajectory can't be read or unwrapped, or has no `ion`.
+        DataError: The trajectory can't be read or unwrapped, has no `ion`, or its frames are not equally spaced.
     """
     if ion not in atomic_numbers:
         raise DataError(f"ion: '{ion}' is no element; give a symbol like Li")
     if path.suffix == ".zarr":
+        if types:
+            raise DataError(f"{path}: is no LAMMPS dump; leave out types=() (--types)")
         return _from_zarr(path, ion, frame_time)
-    frames = read_trajectory(path)
+    frames = read_trajectory(path, types)
     first = next(frames, None)
     if first is None:
         raise DataError(f"{path}: has no frames; give a trajectory")
-    unwrapped, cells, times = _Unwrapped(first, path), [], []
+    unwrapped, cells, clock = _Unwrapped(first, path), [], _Clock(path)
     for number, atoms in enumerate(_chain(first, frames)):
         if len(atoms) == len(first) and not np.array_equal(atoms.numbers, first.numbers):
-            raise DataError(f"{path}: frame {number} has its elements in another order than the first; sort its atoms")
+            raise DataError(
+                f"{path}: frame {number} has its elements in another order than the first; write the atoms in the same "
+                "order, or with their ids"
+            )
         unwrapped.add(atoms.get_scaled_positions(wrap=False), atoms.cell.array)
         cells.append(atoms.cell.array)
-        times.append(_time_of(atoms))
-    scaled = np.stack(unwrapped.frames)
-    between = _frame_time(path, times, frame_time)
-    return _relative(path, scaled, first.numbers, np.mean(cells, axis=0), ion, between)
+        clock.add(atoms)
+    between = clock.frame_time(frame_time)
+    found = _relative(path, np.stack(unwrapped.frames), first.numbers, np.mean(cells, axis=0), ion, between)
+    return _with_vacuum(found, first)
 
 
 class _Unwrapped:
@@ -103,21 +116,32 @@ class _Unwrapped:
         self.frames: list[np.ndarray] = []
         self._last: np.ndarray | None = None
         self._place: np.ndarray | None = None
+        self._seen: dict[int, int] = {}
 
     def add(self, scaled: np.ndarray, cell: np.ndarray) -> None:
         if abs(np.linalg.det(cell)) < 1e-6:
             raise DataError(f"{self.path}: frame {len(self.frames)} has a cell without volume")
+        number = len(self.frames)
+        if (before := self._seen.setdefault(hash(scaled.tobytes()), number)) < number:
+            raise DataError(
+                f"{self.path}: frame {number} has the same positions as frame {before}; remove the frames that are "
+                "repeated, perhaps by a restart"
+            )
         if self._last is None or self._place is None:
             self._place = scaled.copy()
         else:
             if scaled.shape != self._last.shape:
-                raise DataError(f"{self.path}: frame {len(self.frames)} has another number of atoms")
+                raise DataError(
+                    f"{self.path}: frame {number} has {counted(len(scaled), 'atom')}, and the first has "
+                    f"{len(self._last)}; give a trajectory of the same atoms (the file may be cut off)"
+                )
             step = scaled - self._last
             step -= np.where(self.pbc, np.round(step), 0.0)
             if np.abs(step).max() > _FAR:
                 raise DataError(
                     f"{self.path}: an atom moves by {np.abs(step).max():.2f} of the cell between frames "
-                    f"{len(self.frames) - 1} and {len(self.frames)}, too far to be followed; write frames more often"
+                    f"{number - 1} and {number}, too far to be followed; write frames more often, and all with the "
+                    "same order of atoms"
                 )
             self._place = self._place + step
         self._last = scaled
@@ -136,7 +160,8 @@ def _relative(
     """Displacements relative to all other atoms; of those that were not written, mean positions [T, 3] and number."""
     chosen = numbers == atomic_numbers[ion]
     if not chosen.any():
-        raise DataError(f"{path}: has no {ion}; name an element that it has")
+        has = ", ".join(chemical_symbols[z] for z in sorted(set(numbers.tolist())))
+        raise DataError(f"{path}: has no {ion}; name an element that it has ({has})")
     positions = (scaled @ cell.astype(np.float32)).astype(np.float32)
     parts = [] if unwritten is None else [unwritten]
     if not chosen.all():
@@ -169,7 +194,8 @@ def _from_zarr(path: Path, ion: str, frame_time: float | None) -> Displacements:
         rest.append(frames.framework(start, end))
     between = _frame_time(path, list(frames.times()), frame_time)
     unwritten = None if frames.complete else (np.concatenate(rest), len(frames.numbers) - len(numbers))
-    return _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between, unwritten)
+    found = _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between, unwritten)
+    return _with_vacuum(found, Atoms(numbers, frames.positions(0, 1)[0], cell=cells[0], pbc=frames.pbc))
 
 
 def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:
@@ -177,27 +203,71 @@ def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:
     yield from others
 
 
-def _time_of(atoms: Atoms) -> float | None:
-    """Time of a frame in fs; None if the frame does not contain it."""
-    state = atoms.info.get("gnnpot_md")
-    value = state.get("time") if isinstance(state, dict) else atoms.info.get("time_fs")
-    return None if value is None else float(value)
+def _with_vacuum(moved: Displacements, first: Atoms) -> Displacements:
+    """Add the directions with a vacuum in the first frame; unknown if atoms of the framework are not stored."""
+    known = bool(moved.framework) and moved.atoms == len(first)
+    return replace(moved, vacuum=vacuum_directions(first)) if known else moved
 
 
-def _frame_time(path: Path, times: list[float | None], given: float | None) -> float:
-    """Time between frames in ps. Raises `DataError` if it is not constant or not known."""
-    if len(times) < _FEWEST_FRAMES:
-        raise DataError(
-            f"{path}: has {counted(len(times), 'frame')}, too few to see diffusion; give at least {_FEWEST_FRAMES}"
-        )
-    if given is not None:
-        if not 0 < given < np.inf:
+def _frame_time(path: Path, times: Sequence[float], given: float | None) -> float:
+    """Time between frames in ps, of frames at `times` (fs); `given` (fs) must agree."""
+    clock = _Clock(path)
+    clock.times.extend(times)
+    return clock.frame_time(given)
+
+
+class _Clock:
+    """Times of frames in fs, and their numbers of steps, as far as the frames contain them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.times: list[float | None] = []
+        self.steps: list[float | None] = []
+
+    def add(self, atoms: Atoms) -> None:
+        state = atoms.info.get("gnnpot_md")
+        known = {"time_fs": state.get("time")} if isinstance(state, dict) else atoms.info
+        time, step = known.get("time_fs"), known.get("timestep", known.get("step"))
+        self.times.append(None if time is None else float(time))
+        self.steps.append(float(step) if isinstance(step, (int, float, np.number)) else None)
+
+    def frame_time(self, given: float | None) -> float:
+        """Time between frames in ps. Raises `DataError` if it is not constant, not known, or not as `given` (fs)."""
+        if len(self.times) < _FEWEST_FRAMES:
+            raise DataError(
+                f"{self.path}: has {counted(len(self.times), 'frame')}, too few to see diffusion; give at least "
+                f"{_FEWEST_FRAMES}"
+            )
+        if given is not None and not 0 < given < np.inf:
             raise DataError(f"frame time: {given} fs is not a positive number")
-        return given / 1000
-    if any(time is None for time in times):
-        raise DataError(f"{path}: does not say the time between its frames; give it, in fs (--frame-time)")
-    steps = np.diff(np.array(times, dtype=float))
-    # the last interval of a run may be shorter
-    if not np.allclose(steps[:-1], steps[0], rtol=1e-6) or not 0 < steps[-1] <= steps[0] * (1 + 1e-6):
-        raise DataError(f"{path}: its frames are not equally far apart in time; give the frame time in fs")
-    return float(steps[0]) / 1000
+        # a number that is the same in all frames is not that of the frame's step
+        if len(set(self.steps)) > 1:
+            self._interval(self.steps, "step")
+        own = self._interval(self.times, "time, fs:")
+        if own is None and given is None:
+            raise DataError(f"{self.path}: does not say the time between its frames; give it, in fs (--frame-time)")
+        if own is not None and given is not None and not np.isclose(own, given, rtol=1e-3):
+            raise DataError(
+                f"{self.path}: its frames are {own:g} fs apart, and {given:g} are given; leave out the frame time "
+                "(--frame-time)"
+            )
+        return float(given if own is None else own) / 1000  # type: ignore[arg-type]  # one of them is a number
+
+    def _interval(self, values: list[float | None], what: str) -> float | None:
+        """The constant interval of values, one of each frame; None if there are none."""
+        if not values or any(value is None for value in values):
+            return None
+        found = np.array(values, dtype=float)
+        intervals = np.diff(found)
+        wrong = ~np.isclose(intervals, intervals[0], rtol=1e-6)
+        wrong |= intervals <= 0
+        # the last interval of a run may be shorter
+        wrong[-1] = not 0 < intervals[-1] <= intervals[0] * (1 + 1e-6)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise DataError(
+                f"{self.path}: its frames are not equally far apart in time ({what} {found[0]:g}, {found[1]:g} of "
+                f"frames 0, 1, and {found[k]:g}, {found[k + 1]:g} of frames {k}, {k + 1}); remove frames that are "
+                "repeated, or give a part with equal intervals"
+            )
+        return float(intervals[0])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit
 from gnnpot.properties.conductivity.displacements import Displacements
-from gnnpot.properties.conductivity.maps import density, van_hove
+from gnnpot.properties.conductivity.maps import Density, density, van_hove
 from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
@@ -102,14 +102,7 @@ def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: 
     found, hove = density(moved, repeats), van_hove(moved)
     figure = new_figure(5, width=18.0, height=3.8)
     for k in range(3):
-        axes = figure.add_subplot(1, 5, k + 1)
-        others = [i for i in range(3) if i != k]
-        lengths = np.linalg.norm(found.cell, axis=1)[others]
-        mean = found.projected(k)
-        shown = np.log10(np.maximum(mean, 1e-3 * mean.max()) / mean.mean())
-        picture = axes.imshow(shown.T, origin="lower", extent=(0, lengths[0], 0, lengths[1]), cmap="magma")
-        axes.set(xlabel=f"{'abc'[others[0]]}, Å", ylabel=f"{'abc'[others[1]]}, Å", title=f"along {'abc'[k]}")
-        figure.colorbar(picture, ax=axes, label="log₁₀ density/mean", shrink=0.8)
+        _draw_projection(figure, figure.add_subplot(1, 5, k + 1), found, k)
     for k, (name, values) in enumerate((("self part, 1/Å", hove.self_part), ("distinct part", hove.distinct_part))):
         axes = figure.add_subplot(1, 5, 4 + k)
         for n, (time, row) in enumerate(zip(hove.times, values, strict=True)):
@@ -123,6 +116,26 @@ def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: 
         axes.legend(frameon=False, fontsize=8, title=f"{moved.ion}, {temperature:g} K", title_fontsize=8)
         tidy(axes)
     return figure
+
+
+def _draw_projection(figure: Figure, axes: Axes, found: Density, k: int) -> None:
+    """Draw the mean density along cell vector `k` in the plane of the other two, with their angle."""
+    first, second = (i for i in range(3) if i != k)
+    lengths = np.linalg.norm(found.cell, axis=1)
+    cosine = found.cell[first] @ found.cell[second] / (lengths[first] * lengths[second])
+    mean = found.projected(k)
+    shown = np.log10(np.maximum(mean, 1e-3 * mean.max()) / mean.mean())
+    along, across = (
+        length * np.linspace(0, 1, n + 1) for length, n in zip(lengths[[first, second]], mean.shape, strict=True)
+    )
+    x = along[None, :] + cosine * across[:, None]
+    y = np.broadcast_to(np.sqrt(1 - cosine**2) * across[:, None], x.shape)
+    picture = axes.pcolormesh(x, y, shown.T, cmap="magma")
+    a, b = "abc"[first], "abc"[second]
+    right_angle = abs(cosine) < 1e-3
+    axes.set(aspect="equal", xlabel=f"{a}, Å", ylabel=f"{b if right_angle else f'normal to {a}'}, Å")
+    axes.set(title=f"along {'abc'[k]}")
+    figure.colorbar(picture, ax=axes, label="log₁₀ density/mean", shrink=0.8)
 
 
 def draw_jumps(transports: Sequence[Transport]) -> Figure:

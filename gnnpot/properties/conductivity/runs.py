@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.engines.md import MDConfig, MDSample, run_md
 from gnnpot.engines.md_config import Ensemble
-from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.engines.trajectory_reader import read_trajectory
 from gnnpot.errors import DataError, ExplosionError, SimulationError
 from gnnpot.properties.conductivity.conditions import write_potential
 from gnnpot.properties.conductivity.config import ConductivityConfig

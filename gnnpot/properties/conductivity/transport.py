@@ -175,13 +175,8 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     lags = chosen_lags(len(moved.ions))
     tracer, collective = tracer_msd(moved.ions, lags), collective_msd(moved.ions, lags)
     first = _first_lag(tracer, moved, config)
-    samples = {
-        name: diffusion_samples(msd, moved.frame_time, first, config.seed)
-        for name, msd in (
-            ("tracer", with_correlated_ions(tracer, first)),
-            ("collective", with_gaussian_variances(collective, first)),
-        )
-    }
+    fitted = {"tracer": with_correlated_ions(tracer, first), "collective": with_gaussian_variances(collective, first)}
+    samples = {name: diffusion_samples(msd, moved.frame_time, first, config.seed) for name, msd in fitted.items()}
     factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge_of(moved.ion))
     found = {name: estimate_from_samples(values) for name, values in samples.items()}
     transport = Transport(
@@ -224,7 +219,7 @@ def _judged(t: Transport, moved: Displacements, config: AnalysisConfig) -> Trans
         verdict=too_short(t, config),
         collective_verdict=uncertain("collective", t.collective, "longer"),
         framework_verdict=framework_reasons(t, moved, config),
-        cautions=cautions(t),
+        cautions=cautions(t, moved),
     )
 
 

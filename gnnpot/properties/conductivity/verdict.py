@@ -79,12 +79,12 @@ def framework_reasons(t: "Transport", moved: Displacements, config: AnalysisConf
         if share > limit and _diffuses(t, moved.framework[element], moved.frame_time, limit, config.seed):
             found.append(
                 f"{element} diffuses at {100 * share:.2g} % of {t.ion}'s coefficient: the framework melts or reacts; "
-                f"leave this temperature out (if {element} is a mobile ion too, raise framework_limit)"
+                f"leave this temperature out (if {element} is a mobile ion too, raise the limit: --framework-limit)"
             )
     return tuple(found)
 
 
-def cautions(t: "Transport") -> tuple[str, ...]:
+def cautions(t: "Transport", moved: Displacements) -> tuple[str, ...]:
     """What to consider besides; none of it leaves a temperature out of the fits."""
     found = []
     fit, blocks = t.tracer, t.tracer_blocks
@@ -96,6 +96,12 @@ def cautions(t: "Transport") -> tuple[str, ...]:
         )
     if not t.framework_diffusion:
         found.append(f"the trajectory has no element besides {t.ion}: whether a framework melts can't be seen")
+    if moved.vacuum:
+        where = " and ".join("abc"[k] for k in moved.vacuum)
+        found.append(
+            f"along {where} the cell has a vacuum or is not periodic: the conductivities are those of the whole "
+            "volume, with the vacuum"
+        )
     return tuple(found)
 
 
