@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 from gnnpot.graphs import Graph, undirected
 from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
@@ -62,6 +63,7 @@ class CHGNetConfig:
     message_bias: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_ranges(self, units=(1, MAX_WIDTH), convolutions=(1, MAX_DEPTH), readout_layers=(1, MAX_DEPTH))
         check_ranges(self, radial=(1, 500), angular=(1, 501), envelope_power=(1, 50), cutoff=LENGTHS)
         if self.angular % 2 == 0:
@@ -243,6 +245,9 @@ class CHGNet(EnergyModel):
         # there are embeddings, gradients, and gradients of gathered rows; factors fitted for 2, 4 and 6 convolutions
         convolutions, units = self.config.convolutions, self.config.units
         rows = (6.4 + 1.3 * convolutions) * size.edges + 1.3 * (1 + convolutions) * size.triplets
+        if not self.has_kernels:
+            # PyTorch stores the intermediate values of all steps; factors fitted in the same way, and for 28 units
+            rows = (6 + 11 * convolutions + 300 / units) * size.edges + 8 * max(2 * convolutions - 3, 0) * size.triplets
         rows += (18 + 10 * convolutions) * size.atoms
         return round(rows * units * self.magmom.weight.itemsize)
 

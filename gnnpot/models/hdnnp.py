@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 from gnnpot.graphs import Graph
 from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
@@ -76,6 +77,7 @@ class HDNNPConfig:
     scale_max: float = 1.0  #: see `scale_min`; must be larger
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 1 <= len(self.hidden) <= MAX_DEPTH:
             raise ValueError(f"hidden: needs 1 to {MAX_DEPTH} layers, got {len(self.hidden)}")
         check_ranges(self, hidden=(1, MAX_WIDTH), scale_min=(-1e6, 1e6), scale_max=(-1e6, 1e6))

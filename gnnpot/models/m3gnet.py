@@ -22,6 +22,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 from gnnpot.graphs import Graph
 from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
@@ -62,6 +63,7 @@ class M3GNetConfig:
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_ranges(self, units=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH), blocks=(1, MAX_DEPTH), cutoff=LENGTHS)
         check_ranges(self, three_body_cutoff=LENGTHS, max_n=(1, 32), max_l=(1, 10))
         if not 0 < self.three_body_cutoff <= self.cutoff:
@@ -217,7 +219,13 @@ class M3GNet(EnergyModel):
         # per atom: four inputs of the updates of each block, of double width, and two features; their gradients, and
         # the readout
         atoms = 10 * blocks + 34
-        return (edges * size.edges + atoms * size.atoms) * units * self.edge_embedding.weight.itemsize
+        numbers = (edges * size.edges + atoms * size.atoms) * units
+        if not self.has_kernels:
+            # PyTorch stores the intermediate values of all steps, including products of harmonics and radial functions;
+            # factors fitted for 1, 3 and 5 blocks of 60 and 28 units, and two sizes of the basis
+            basis = 150 * blocks + 500 + 3 * blocks * self.config.max_l**2 * self.config.max_n
+            numbers = ((14 * blocks + 8) * units + basis) * size.edges + atoms * units * size.atoms
+        return numbers * self.edge_embedding.weight.itemsize
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
         """Select the edges within the three-body cutoff, and compute their functions."""

@@ -7,6 +7,7 @@ build.
 from typing import Any
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 
 #: channels of features, nodes of a layer
 MAX_WIDTH = 4096
@@ -21,7 +22,8 @@ MAX_FUNCTIONS = 10_000
 
 
 def check_equivariant_sizes(config: Any) -> None:
-    """Raise `ValueError` if a size of a SevenNet or Nequix is out of range."""
+    """Raise `ValueError` if an option of a SevenNet or Nequix has no valid value, or a size is out of range."""
+    check_fields(config)
     if not 1 <= len(config.channels) <= MAX_CHANNELS:
         raise ValueError(f"channels: needs a number for each l, 1 to {MAX_CHANNELS} of them, got {config.channels}")
     if len(config.radial_hidden) > MAX_DEPTH:

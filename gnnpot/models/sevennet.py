@@ -60,6 +60,8 @@ class SevenNetConfig:
 
     def __post_init__(self) -> None:
         check_equivariant_sizes(self)
+        if self.channels[0] < 2:
+            raise ValueError("channels: needs at least 2 for l = 0; the readout takes half of them")
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
         if self.element_scales and self.element_linear:

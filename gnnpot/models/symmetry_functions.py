@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 from gnnpot.models.ranges import LENGTHS
 
 #: 1 - |argument of arccos| at straight triplets
@@ -66,6 +67,7 @@ class _Function:
     inner_cutoff: float = 0.0  #: f_c = 1 below this fraction of R_c (not for the tanh functions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_ranges(self, cutoff=LENGTHS)
         if not 0 <= self.inner_cutoff < 1:
             raise ValueError(f"inner_cutoff: {self.inner_cutoff} is not a fraction of the cutoff in [0, 1)")

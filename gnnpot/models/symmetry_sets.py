@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from gnnpot.config import check_ranges
+from gnnpot.domains import check_fields
 from gnnpot.models.ranges import LENGTHS, MAX_FUNCTIONS
 from gnnpot.models.symmetry_functions import (
     BehlerNarrow,
@@ -53,6 +54,7 @@ class ChebyshevSet:
     angular_order: int = 8  #: highest order of the polynomials in the angle
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS)
         check_ranges(self, radial_order=(0, 200), angular_order=(0, 200))
 
@@ -108,6 +110,7 @@ class SelectedBehlerSet:
     frames: int = 500  #: number of training frames that are used, evenly distributed over the training set
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS, count=(1, MAX_FUNCTIONS), frames=(1, 10**9))
         if self.angular_cutoff > self.radial_cutoff:
             raise ValueError(f"angular_cutoff: {self.angular_cutoff} Å is beyond the radial, {self.radial_cutoff} Å")
@@ -123,6 +126,7 @@ SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet | SelectedBehlerSet
 
 
 def _check_counts(options: WeightedSet | BehlerSet) -> None:
+    check_fields(options)
     if len(options.zeta) > 100:
         raise ValueError(f"zeta: {len(options.zeta)} values are more than 100")
     check_ranges(options, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS, zeta=(1, 1e4))
@@ -215,6 +219,11 @@ def radial_grid(cutoff: float, count: int, first: float = FIRST_SHIFT) -> list[t
     grid = [(float(0.5 / w**2), 0.0) for w in widths]
     shifts = np.linspace(first, cutoff - 0.5, max(count - centred, 0))
     spacing = (cutoff - (0.5 + first)) / max(len(shifts) - 1, 1)
+    if len(shifts) and spacing == 0:
+        raise ValueError(
+            f"radial_cutoff: with {cutoff} Å, all shifted Gaussians would be centred at {first} Å and have no width; "
+            "choose another radial_cutoff"
+        )
     return grid + [(float(0.5 / spacing**2), float(s)) for s in shifts]
 
 

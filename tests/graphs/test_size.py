@@ -25,6 +25,9 @@ from gnnpot.potential import Potential
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("Si",)),
     "chgnet": CHGNetConfig(elements=("Si",)),
+    # without kernels
+    "m3gnet, 28 units": M3GNetConfig(elements=("Si",), units=28, hidden=28),
+    "chgnet, 28 units": CHGNetConfig(elements=("Si",), units=28),
     "sevennet": SevenNetConfig(elements=("Si",)),
     "nequix": NequixConfig(elements=("Si",)),
     # of which nearly all is the search of neighbours

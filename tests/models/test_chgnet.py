@@ -110,7 +110,17 @@ def test_training_reaches_every_weight():
     assert_training_reaches_every_weight(potential, graphs, lr=3e-3)
 
 
-@pytest.mark.parametrize(("field", "value"), [("angular", 4), ("units", 0), ("bond_cutoff", 7.0), ("convolutions", 0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("angular", 4),
+        ("units", 0),
+        ("bond_cutoff", 7.0),
+        ("convolutions", 0),
+        ("units", 64.5),
+        ("cutoff", float("nan")),
+    ],
+)
 def test_sizes_are_checked(field, value):
     with pytest.raises(ValueError, match=field):
         CHGNetConfig(elements=("H",), **{field: value})

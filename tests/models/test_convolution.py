@@ -80,7 +80,7 @@ def test_two_threads_train_as_one(name, monkeypatch):
     close(trained(model, graph), single, 1e-12)
 
 
-@pytest.mark.parametrize("channels", [(2, 1), (1, 2, 1), (1, 1, 1, 1)])
+@pytest.mark.parametrize("channels", [(2, 1), (2, 2, 1), (2, 1, 1, 1)])
 def test_derivatives_are_numeric_derivatives(channels):
     """With respect to features, vectors and parameters; one bond joins an atom with itself, one atom has none."""
     model = make(channels=channels, layers=3, radial_hidden=())

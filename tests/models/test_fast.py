@@ -29,6 +29,8 @@ CONFIGS = {
     "chgnet, no norm": CHGNetConfig(
         elements=("H", "O", "Si", "Cu"), units=64, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
     ),
+    # more functions than the columns of a row
+    "chgnet, narrow": CHGNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial=9, angular=35, convolutions=3),
     "sevennet": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), element_scales=True
     ),

@@ -10,6 +10,7 @@ from ase.build import bulk, molecule
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
+from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast.hdnnp import FastHDNNP
@@ -174,6 +175,14 @@ def test_follows_parameters_and_scaling():
     compare(model, graph, 1e-11)
     model.fit_statistics([graph])
     compare(model, graph, 1e-11)
+
+
+def test_an_unknown_element_is_refused():
+    """Also in a graph that was built without the potential."""
+    model = make("weighted")
+    graph = build_graph(Frame.from_atoms(bulk("Au")), model.cutoff)
+    with pytest.raises(UnknownElementError, match="has not seen Au"):
+        model.energies_and_gradient(graph)
 
 
 def test_backend_reference_is_the_reference():

@@ -200,7 +200,10 @@ def test_training_reaches_every_weight(options):
     assert_training_reaches_every_weight(potential, graphs)
 
 
-@pytest.mark.parametrize(("field", "value"), [("channels", ()), ("layers", 0), ("cutoff_on", 6.0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("channels", ()), ("layers", 0), ("cutoff_on", 6.0), ("channels", (1, 4)), ("cutoff_function", "xplr")],
+)
 def test_sizes_are_checked(field, value):
     with pytest.raises(ValueError, match=field):
         SevenNetConfig(elements=("H",), **{field: value})

@@ -154,6 +154,11 @@ def test_the_grid_without_frames_is_as_it_was(cutoff):
     assert radial_grid(cutoff, 16)[5:] == [(float(0.5 / spacing**2), float(s)) for s in shifts]
 
 
+def test_a_grid_without_width_is_refused():
+    with pytest.raises(ValueError, match=r"radial_cutoff: with 2.0 Å, all shifted Gaussians"):
+        radial_grid(2.0, 16)
+
+
 def test_a_grid_starts_at_the_shortest_bonds():
     """Of any pair of elements, however rare the elements are; not where few atoms come closer by chance."""
     water = molecule("H2O", vacuum=3.0, pbc=True)

@@ -286,13 +286,19 @@ def row_weights(t, rows, f, index, w_f, ws, at_w, scratch):
                 store(ws, at_w + row * outs + u, load(f, (t * f.shape[-2] + index[first + row]) * outs + u))
 
 
+@njit(fastmath=FAST, forceinline=True)
+def scratch_width(width, f):
+    """Columns of temporary rows that hold z [2u], or the padded columns of f, which can be more."""
+    return max(width, (f.shape[-1] + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH)
+
+
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(inputs, plan, parameters, out):
     """Forward pass: set `out`, or add to it if there are groups."""
     f, group, norms, parts, width = inputs.weights, plan.group, parameters.norms, plan.parts, inputs.x_1.shape[1]
     units, last, outs = width // 2, parameters.depth * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((parameters.depth + 1) * TILE, width, out), tiles.zeros(TILE, width, out)
+        zs, h = tiles.zeros((parameters.depth + 1) * TILE, width, out), tiles.zeros(TILE, scratch_width(width, f), out)
         ws = tiles.zeros(TILE, outs, out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
@@ -319,7 +325,8 @@ def _backward(inputs, plan, parameters, transposed, gradients):
     g_out, g_features, g_f, g_rows = gradients
     units, last, outs = width // 2, parameters.depth * TILE * width, g_out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((parameters.depth + 1) * TILE, width, g_out), tiles.zeros(TILE, width, g_out)
+        zs = tiles.zeros((parameters.depth + 1) * TILE, width, g_out)
+        h = tiles.zeros(TILE, scratch_width(width, f), g_out)
         g, ws, g_w = tiles.zeros(TILE, width, g_out), tiles.zeros(TILE, outs, g_out), tiles.zeros(TILE, outs, g_out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):

@@ -29,7 +29,16 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.compiler.threads import follow_torch
-from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, RowGradients, RowInputs, first_layer, row_weights
+from gnnpot.models.fast.gated import (
+    Gate,
+    GatherIndex,
+    GatherPlan,
+    RowGradients,
+    RowInputs,
+    first_layer,
+    row_weights,
+    scratch_width,
+)
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.tiles import TILE
@@ -145,7 +154,7 @@ def _forward(inputs, plan, parameters, out):
     last, outs = 2 * parameters.depth * tile, out.shape[2]
     for part in prange(len(parts) - 1):
         zs = np.zeros(((parameters.depth + 1) * 2 * TILE, width), out.dtype)
-        hs, scratch = np.zeros_like(zs), np.zeros((TILE, width), out.dtype)
+        hs, scratch = np.zeros_like(zs), np.zeros((TILE, scratch_width(width, f)), out.dtype)
         ws = np.ones((2 * TILE, outs), out.dtype)
         ws[TILE:] = 0
         for first in range(parts[part], parts[part + 1], TILE):
@@ -184,7 +193,7 @@ def _backward(inputs, plan, parameters, transposed, gradients, offsets, sums):
         zs, g = (
             np.zeros(((parameters.depth + 1) * 2 * TILE, width), sums.dtype), np.zeros((2 * TILE, width), sums.dtype),
         )  # fmt: skip
-        hs, h = np.zeros_like(zs), np.zeros_like(g)
+        hs, h = np.zeros_like(zs), np.zeros((2 * TILE, scratch_width(width, f)), sums.dtype)
         ws, g_w = np.ones((2 * TILE, outs), sums.dtype), np.zeros((2 * TILE, outs), sums.dtype)
         ws[TILE:] = 0
         total = sums[part]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
+from gnnpot.models.base import check_elements
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, SymmetryFunctionPlan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
@@ -32,6 +33,7 @@ class FastHDNNP:
 
     def __init__(self, model: "HDNNP") -> None:
         self.dtype = torch.empty(0, dtype=model.fast_dtype or model.weights[0].dtype).numpy().dtype
+        self._elements = model.elements
         self.plan = plan_of(model.descriptor.groups, len(model.elements), self.dtype)
         weights, biases = list(model.weights), list(model.biases)
         inputs = model.factor, model.constant, *model.bounds()
@@ -44,8 +46,13 @@ class FastHDNNP:
             Energies [N] in float64, edge gradient [E, 3] in the dtype of the edge vectors, and the number of symmetry
             functions of each atom that are outside the range of the training data [N]. If the graph is a part of a
             structure, N is the number of its own atoms.
+
+        Raises:
+            UnknownElementError: The graph has an element that the model does not know.
         """
         follow_torch()
+        if species.numpy().min(initial=0) < 0:
+            check_elements(graph.numbers.tolist(), self._elements, "the graph")
         vectors, index = graph.edge_vectors.detach(), graph.edge_index.numpy()
         own = (graph.get("part") or Part(len(species))).own
         energies, counts, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape, self.dtype)

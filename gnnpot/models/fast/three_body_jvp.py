@@ -44,7 +44,7 @@ class ThreeBodyJVP(torch.autograd.Function):
         )  # fmt: skip
         mixed = torch.from_numpy(np.empty_like(close.radial))
         _mix(*ctx.arrays, mixed.numpy())
-        ctx.gates = (mixed.flatten(0, 1) @ bond.detach().T).view(2, len(close.edges), -1)
+        ctx.gates = (mixed.flatten(0, 1) @ bond.detach().T).view(2, len(close.edges), len(bond))
         ctx.mixed, ctx.bond, ctx.close = mixed, bond.detach(), close
         out = edges.clone(memory_format=torch.contiguous_format)
         _gate(ctx.gates.numpy(), close.edges, out.numpy())
