@@ -7,24 +7,21 @@ Each rule takes a number together with the words that say what it means. The val
 import re
 from typing import Any
 
-from gnnpot.builder.messages import error, say
-from gnnpot.builder.state import Message
-from gnnpot.builder.steps.solvent import DENSITIES
+from gnnpot.builder.messages import error
+from gnnpot.builder.text.liquids import read_box, read_liquid
+from gnnpot.builder.text.measures import each, length, whole
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.strain import read_strain
 
 __all__ = ["read_attributes"]
 
-#: thickness of one molecular layer of a liquid, Å
-WATER_LAYER = 3.1
-
 
 def read_attributes(reader: SentenceReader) -> None:
     """Apply all rules for attributes to a sentence."""
     for rule in (
-        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, read_strain, _thickness, _coverage,
+        _bad_numbers, _seed, _interface, _vacuum, read_liquid, _fixed, _lattice, read_strain, _thickness, _coverage,
         _sites, _pose,
-        _particle, _density, _cells, _height, _layers, _turns, _repeat,
+        _particle, read_box, _cells, _height, _layers, _turns, _repeat,
     ):  # fmt: skip
         rule(reader)
 
@@ -48,25 +45,6 @@ def _bad_numbers(reader: SentenceReader) -> None:
             raise error("bad_number", reader.language, what=token.text, value="0")
 
 
-def _length(reader: SentenceReader, index: int) -> float:
-    """A length in Å. A number without a unit is read as a length in Å, with a note."""
-    token = reader.token(index)
-    if token.kind == "NUM":
-        text = say("unit_angstrom", reader.language, word=token.text)
-        if token.value <= 0:
-            raise error("bad_number", reader.language, what=token.text, value=f"{token.value:g}")
-        reader.notes.append(Message("unit_angstrom", text))
-    return float(token.value)
-
-
-def _each(reader: SentenceReader, *patterns: str) -> Any:
-    """Yield the matches of the patterns in order, and take the tokens of each."""
-    for pattern in patterns:
-        for match in reader.find(pattern):
-            yield match
-            reader.take(match["all"])
-
-
 def _seed(reader: SentenceReader) -> None:
     for index in reader.remaining_of("SEED"):
         reader.set("seed", int(reader.value(index)))
@@ -79,63 +57,29 @@ def _interface(reader: SentenceReader) -> None:
         # `two CO 4 Å apart` is no height above the surface
         if reader.word(match["g"]) == "apart" and not reader.has("INTERFACE"):
             reader.reject(match["x"])
-    for match in _each(reader, f"{limits} _ x:PCT ATMOST?", f"ATMOST? x:PCT ATMOST? _ {limits}"):
+    for match in each(reader, f"{limits} _ x:PCT ATMOST?", f"ATMOST? x:PCT ATMOST? _ {limits}"):
         reader.set("max_strain", reader.value(match["x"]))
-    for match in _each(reader, "AREA _ x:LEN2|LEN|NUM ATMOST?", "ATMOST? x:LEN2 ATMOST? _ AREA?"):
+    for match in each(reader, "AREA _ x:LEN2|LEN|NUM ATMOST?", "ATMOST? x:LEN2 ATMOST? _ AREA?"):
         reader.set("max_area", float(reader.value(match["x"])))
-    for match in _each(reader, "GAP _ x:LEN", "x:LEN _ GAP", "GAP _ x:NUM"):
-        reader.set("gap", _length(reader, match["x"]))
-
-
-def _liquid(reader: SentenceReader) -> None:
-    """Read the thickness of a layer of liquid."""
-    liquid = "WATERFILM|LIQUIDW"
-    patterns = (
-        f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
-        f"y:{liquid} _ THICK? _ x:LEN THICK?", "y:MOL MOLW? _ THICK _ x:LEN", "x:LEN THICK? OF y:MOL MOLW?",
-        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $",
-        "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
-        "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
-    )  # fmt: skip
-    for match in reader.find("x:NUM y:MOL LAYERW"):
-        # 3 water layers
-        if reader.value(match["y"]) in DENSITIES and reader.has("MILLER", "SLAB"):
-            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
-            reader.take([i for i in match["all"] if i != match["y"]])
-    for match in reader.find("x:LAYERS OF y:MOL"):
-        if reader.has("MILLER", "SLAB"):
-            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
-            reader.take(match["x"])
-    for match in reader.find("y:MOL MOLW? WO? x:LAYERS"):
-        # 水3層; if the molecule is not a liquid, the layers are those of the slab
-        if reader.value(match["y"]) in DENSITIES and reader.has("MILLER", "SLAB"):
-            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
-            reader.take(match["x"])
-    for pattern in patterns:
-        for match in reader.find(pattern):
-            if "GAP" in [reader.token(i).kind for i in match["all"]]:
-                continue
-            reader.set("liquid_thickness", _length(reader, match["x"]))
-            reader.take([i for i in match["all"] if i != match["y"]])
+    for match in each(reader, "GAP _ x:LEN", "x:LEN _ GAP", "GAP _ x:NUM"):
+        reader.set("gap", length(reader, match["x"]))
 
 
 def _vacuum(reader: SentenceReader) -> None:
-    for match in _each(
+    for match in each(
         reader, "x:LEN _ VAC _ BOTH", "VAC _ x:LEN _ BOTH", "BOTH _ x:LEN _ VAC", "BOTH _ VAC _ x:LEN", "x:LEN _ BOTH"
     ):
         # the same width on each side; for a molecule or particle, it is the vacuum around it
         if reader.has("MILLER", "SLAB"):
-            reader.set("vacuum", 2 * _length(reader, match["x"]), "vacuum")
+            reader.set("vacuum", 2 * length(reader, match["x"]), "vacuum")
         else:
-            reader.set("margin", _length(reader, match["x"]))
-    for match in _each(
+            reader.set("margin", length(reader, match["x"]))
+    for match in each(
         reader, "VAC THICK? LAYERW? _ x:LEN", "x:LEN _ THICK? _ VAC", "VAC THICK? LAYERW? _ x:NUM", "VAC COMMA x:LEN",
     ):  # fmt: skip
-        reader.set("vacuum", _length(reader, match["x"]), "vacuum")
-    for match in _each(
-        reader, "BOX _ x:LEN AROUND|APPROX", "x:LEN _ AROUND", "BOX BY x:LEN _ VAC?", "VAC x:LEN AROUND"
-    ):
-        reader.set("margin", _length(reader, match["x"]))
+        reader.set("vacuum", length(reader, match["x"]), "vacuum")
+    for match in each(reader, "BOX _ x:LEN AROUND|APPROX", "x:LEN _ AROUND", "BOX BY x:LEN _ VAC?", "VAC x:LEN AROUND"):
+        reader.set("margin", length(reader, match["x"]))
 
 
 def _fixed(reader: SentenceReader) -> None:
@@ -157,10 +101,10 @@ def _fixed(reader: SentenceReader) -> None:
         "n:LAYERS _ p:BOTTOM? _ FIX", "FIX _ n:LAYERS", "s:SUPPORT _ FIX", "FIX _ s:SUPPORT", "s:SUPPORTED EQ _ FIX",
     )  # fmt: skip
     where = {"BOTTOM": "bottom", "TOPPOS": "top", "MIDDLE": "middle", "OUTERMOST": "top", "TOPSITE": "top"}
-    for match in _each(reader, *patterns):
+    for match in each(reader, *patterns):
         fix: dict[str, Any] = {"where": where[reader.token(match["p"]).kind] if "p" in match else "bottom"}
         if "n" in match:
-            fix["layers"] = _whole(reader, match["n"])
+            fix["layers"] = whole(reader, match["n"])
         elif "f" in match:
             fix["fraction"] = reader.value(match["f"])
         elif "h" in match:
@@ -174,40 +118,33 @@ def _fixed(reader: SentenceReader) -> None:
         reader.facts.fixes.append(fix)
 
 
-def _whole(reader: SentenceReader, index: int) -> int:
-    value = float(reader.value(index))
-    if value != int(value) or value < 1:
-        raise error("bad_number", reader.language, what=reader.token(index).text, value=f"{value:g}")
-    return int(value)
-
-
 def _lattice(reader: SentenceReader) -> None:
     lattice: dict[str, float] = {}
-    for match in _each(reader, "LATTICE? _ c:CONSTANT"):
+    for match in each(reader, "LATTICE? _ c:CONSTANT"):
         axis, value = reader.value(match["c"])
         lattice[axis] = value
-    for match in _each(reader, "LATTICE _ x:LEN|NUM", "x:LEN OF? LATTICE"):
-        lattice["a"] = _length(reader, match["x"])
+    for match in each(reader, "LATTICE _ x:LEN|NUM", "x:LEN OF? LATTICE"):
+        lattice["a"] = length(reader, match["x"])
     if lattice:
         reader.set("lattice", lattice)
 
 
 def _thickness(reader: SentenceReader) -> None:
-    for match in _each(reader, "THICK _ x:LEN ATLEAST?", "ATLEAST? x:LEN _ ATLEAST? THICK", "THICK _ x:NUM"):
-        reader.set("thickness", _length(reader, match["x"]), "thickness")
+    for match in each(reader, "THICK _ x:LEN ATLEAST?", "ATLEAST? x:LEN _ ATLEAST? THICK", "THICK _ x:NUM"):
+        reader.set("thickness", length(reader, match["x"]), "thickness")
 
 
 def _coverage(reader: SentenceReader) -> None:
-    for match in _each(
+    for match in each(
         reader, "COVERAGE _ x:ML|PCT|NUM", "x:ML|PCT _ COVERAGE", "x:NUM COVERAGE", "x:ML", "x:NUM m:MONO"
     ):
         value = float(reader.value(match["x"]))
         if value <= 0:
             raise error("bad_number", reader.language, what=reader.token(match["x"]).text, value=f"{value:g}")
         reader.facts.adsorbate_values.append(("coverage", value, match["x"]))
-    for match in _each(reader, "HALF m:MONO"):
+    for match in each(reader, "HALF m:MONO"):
         reader.facts.adsorbate_values.append(("coverage", 0.5, match["m"]))
-    for match in _each(reader, "m:MONO COVERAGE"):
+    for match in each(reader, "m:MONO COVERAGE"):
         reader.facts.adsorbate_values.append(("coverage", 1.0, match["m"]))
 
 
@@ -234,7 +171,7 @@ def _sites(reader: SentenceReader) -> None:
 
 
 def _pose(reader: SentenceReader) -> None:
-    for match in _each(reader, "m:MAT ATOMW? _ DOWN", "VIA m:MAT ATOMW? DOWN?"):
+    for match in each(reader, "m:MAT ATOMW? _ DOWN", "VIA m:MAT ATOMW? DOWN?"):
         reader.facts.adsorbate_values.append(("binding", reader.value(match["m"]), match["m"]))
     for kind, pose in (("UPRIGHT", "upright"), ("FLAT", "flat")):
         for index in reader.remaining_of(kind):
@@ -246,10 +183,10 @@ def _particle(reader: SentenceReader) -> None:
     """Read diameter, number of atoms and shape of a particle."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
-    for match in _each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "IN x:LEN BOX", "EDGE? x:LEN OF BOX"):
+    for match in each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "IN x:LEN BOX", "EDGE? x:LEN OF BOX"):
         # the edge of the box is no diameter
         reader.set("edge", float(reader.value(match["x"])))
-    for match in _each(
+    for match in each(
         reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
         "p:PARTICLE COMMA? _ APPROX? x:LEN COMMA|DOT|SUPPORTED|SUPERPOSE", "p:PARTICLE _ APPROX? x:LEN",
     ):  # fmt: skip
@@ -263,33 +200,20 @@ def _particle(reader: SentenceReader) -> None:
     ):
         reader.set("diameter", float(reader.value(match["x"])), "diameter")
         reader.take(match["x"])
-    for match in _each(reader, "RADIUS _ x:LEN", "x:LEN _ RADIUS"):
+    for match in each(reader, "RADIUS _ x:LEN", "x:LEN _ RADIUS"):
         reader.set("diameter", 2 * float(reader.value(match["x"])), "diameter")
-    for match in _each(reader, "APPROX? x:ATOMS APPROX?"):
-        reader.set("atoms", _whole(reader, match["x"]), "atoms")
+    for match in each(reader, "APPROX? x:ATOMS APPROX?"):
+        reader.set("atoms", whole(reader, match["x"]), "atoms")
     for index in reader.remaining_of("SHAPE"):
         reader.set("shape", reader.value(index), "shape")
         reader.take(index)
-
-
-def _density(reader: SentenceReader) -> None:
-    for match in _each(reader, "DENSITY _ x:DENS|NUM", "x:DENS _ DENSITY", "IN? x:DENS"):
-        reader.set("density", float(reader.value(match["x"])), "density")
-    for index in reader.remaining_of("BOXSIZE"):
-        reader.set("box", tuple(reader.value(index)))
-        reader.take(index)
-    for match in _each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "EDGE? _ x:LEN _ BOX"):
-        if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
-            reader.set("box", (float(reader.value(match["x"])),) * 3)
-        else:
-            reader.set("edge", float(reader.value(match["x"])))
 
 
 def _cells(reader: SentenceReader) -> None:
     if not reader.has("NANOTUBE"):
         return
     for index in reader.remaining_of("CELLS"):
-        reader.set("cells", _whole(reader, index))
+        reader.set("cells", whole(reader, index))
         reader.take(index)
     for index in reader.remaining_of("LEN"):
         reader.set("tube_length", float(reader.value(index)))
@@ -305,8 +229,8 @@ def _height(reader: SentenceReader) -> None:
         "x:LEN SUPERPOSE",
         "ABOVE _ x:LEN",
     )
-    for match in _each(reader, *patterns):
-        reader.facts.adsorbate_values.append(("height", _length(reader, match["x"]), match["x"]))
+    for match in each(reader, *patterns):
+        reader.facts.adsorbate_values.append(("height", length(reader, match["x"]), match["x"]))
         keep = [i for i in match["all"] if reader.token(i).kind == "SUPERPOSE"]
         reader.take([i for i in match["all"] if i not in keep])
         if keep:
@@ -324,13 +248,13 @@ def _layers(reader: SentenceReader) -> None:
             reader.reject(match["x"])
     if reader.has("INTERFACE") or len(reader.remaining_of("MILLER")) > 1:
         own: dict[str, int] = {}
-        for match in _each(reader, "m:MAT MILLER WO x:LAYERS", "m:MAT MILLER x:LAYERS SUPERPOSE", "x:LAYERS OF? m:MAT"):
-            own[str(reader.value(match["m"]))] = _whole(reader, match["x"])
+        for match in each(reader, "m:MAT MILLER WO x:LAYERS", "m:MAT MILLER x:LAYERS SUPERPOSE", "x:LAYERS OF? m:MAT"):
+            own[str(reader.value(match["m"]))] = whole(reader, match["x"])
             if any(t.kind == "MILLER" for t in reader.items[match["m"] + 1 : match["m"] + 2]):
                 match["all"] = [match["x"]]
         if own:
             reader.set("layers_of", own)
-    for match in _each(
+    for match in each(
         reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT",
         "EACH? x:BILAYERS OF? EACH?", "x:NUM b:BILAYERW", "x:NUM m:MAT LAYERW", "x:MONO",
     ):  # fmt: skip
@@ -342,11 +266,11 @@ def _layers(reader: SentenceReader) -> None:
             ):
                 reader.taken.difference_update([match["m"]])
         if reader.token(match["x"]).kind == "BILAYERS" or "b" in match:
-            layers.append(_whole(reader, match["x"]) * (2 if _is_elemental(reader) else 1))
+            layers.append(whole(reader, match["x"]) * (2 if _is_elemental(reader) else 1))
         elif reader.token(match["x"]).kind == "MONO":
             reader.set("sheet_layers", reader.value(match["x"]))
         else:
-            layers.append(_whole(reader, match["x"]))
+            layers.append(whole(reader, match["x"]))
     if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.remaining_of("MILLER")) < 2:
         text = {"en": "layers", "ja": "層数"}[reader.language]
         raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
@@ -364,10 +288,10 @@ def _is_elemental(reader: SentenceReader) -> bool:
 
 
 def _turns(reader: SentenceReader) -> None:
-    for match in _each(reader, "ROTATE _ AXIS? _ x:ANGLE AXIS?", "AXIS? _ x:ANGLE _ AXIS? _ ROTATE"):
+    for match in each(reader, "ROTATE _ AXIS? _ x:ANGLE AXIS?", "AXIS? _ x:ANGLE _ AXIS? _ ROTATE"):
         axis = next((reader.value(i) for i in match["all"] if reader.token(i).kind == "AXIS"), "c")
         reader.set("rotate", {"angle": reader.value(match["x"]), "axis": {"a": "x", "b": "y", "c": "z"}[axis]})
-    for match in _each(reader, "RATTLE _ x:LEN", "x:LEN _ RATTLE", "RATTLE"):
+    for match in each(reader, "RATTLE _ x:LEN", "x:LEN _ RATTLE", "RATTLE"):
         reader.set("rattle", float(reader.value(match["x"])) if "x" in match else 0.05)
     for kind, name in (("PRIMITIVE", "primitive"), ("ORTHO", "orthogonal")):
         if reader.remaining_of(kind):
