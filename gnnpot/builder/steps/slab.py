@@ -12,6 +12,15 @@ from gnnpot.builder.steps.planes import Oriented, orient
 
 DEFAULT_VACUUM, DEFAULT_LAYERS, DEFAULT_THICKNESS = 15.0, 4, 9.0
 
+#: surface cells that are also names of reconstructions: elements, family of planes, cells
+RECONSTRUCTIONS = (
+    (("Si",), (1, 1, 1), ((7, 7), (2, 1))),
+    (("Ge",), (1, 1, 1), ((2, 1),)),
+    (("Si", "Ge"), (0, 0, 1), ((2, 1), (1, 2))),
+    (("Au", "Pt", "Ir"), (0, 1, 1), ((2, 1), (1, 2))),
+    (("Au", "Pt", "Ir"), (0, 0, 1), ((5, 1), (1, 5))),
+)
+
 
 def slab(step: Slab, state: State) -> None:
     """Cut a slab from the crystal."""
@@ -32,7 +41,20 @@ def slab(step: Slab, state: State) -> None:
     unit = atoms.copy()
     atoms = _repeated(atoms, step, state)
     state.atoms = tag_layers(atoms)
+    _say_reconstruction(step, state)
     state.slab = SlabState(vacuum, step.repeat is not None or step.matrix is not None, unit)
+
+
+def _say_reconstruction(step: Slab, state: State) -> None:
+    """Tell that a surface cell such as Si(111) 7×7, which also names a reconstruction, is not reconstructed."""
+    symbols = set(state.atoms.get_chemical_symbols())
+    if len(symbols) != 1 or step.repeat is None:
+        return
+    symbol, family = symbols.pop(), tuple(sorted(map(abs, three_indices(step.miller))))
+    known = [cells for elements, plane, cells in RECONSTRUCTIONS if symbol in elements and family == plane]
+    if any(step.repeat in cells for cells in known):
+        repeat = "×".join(map(str, step.repeat))
+        state.note("reconstruction", formula=symbol, miller=_text(step.miller), repeat=repeat)
 
 
 def _text(miller: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers, vdw_radii
 from ase.neighborlist import primitive_neighbor_list
 from scipy.spatial.transform import Rotation
 
-from gnnpot.builder.recipe import Amount, Solvent
+from gnnpot.builder.recipe import Solvent
 from gnnpot.builder.state import State
 from gnnpot.builder.steps import molecule
 from gnnpot.builder.steps.slab import add_vacuum
@@ -47,9 +47,8 @@ LAYER_WIDTH = 9.0
 
 def solvent(step: Solvent, state: State) -> None:
     """Create a box of molecules, or add a layer of molecules to the slab."""
-    density = step.density or _density(step, state)
-    kinds = [molecule.make(amount.name, state) for amount in step.molecules]
     on_surface = bool(len(state.atoms))
+    kinds = [molecule.make(amount.name, state) for amount in step.molecules]
     if on_surface and not state.is_surface:
         raise state.error("solvent_on_what")
     if on_surface and not state.surface.repeated:
@@ -59,7 +58,7 @@ def solvent(step: Solvent, state: State) -> None:
         state.surface.repeated = True
         state.atoms = state.atoms.repeat((*repeat, 1))
         state.note("surface_repeat", repeat="×".join(map(str, repeat)))
-    region = _layer(step, kinds, density, state) if on_surface else _box(step, kinds, density, state)
+    region = _layer(step, kinds, state) if on_surface else _box(step, kinds, state)
     low, cell, numbers = region
     state.check_size(len(state.atoms) + sum(n * len(k) for n, k in zip(numbers, kinds, strict=True)))
     packed = _packed(kinds, numbers, low, cell, state.atoms if on_surface else None, step.seed, state)
@@ -78,6 +77,8 @@ def solvent(step: Solvent, state: State) -> None:
 
 
 def _density(step: Solvent, state: State) -> float:
+    if step.density is not None:
+        return step.density
     names = [amount.name for amount in step.molecules]
     # that of the solvent: of the molecule whose number is open, or the most frequent one
     main = max(step.molecules, key=lambda amount: amount.number or MANY).name
@@ -91,7 +92,7 @@ def _density(step: Solvent, state: State) -> float:
     return density
 
 
-def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tuple[float, np.ndarray, list[int]]:
+def _box(step: Solvent, kinds: list[Atoms], state: State) -> tuple[float, np.ndarray, list[int]]:
     """(lowest height, which is 0; cell; numbers of molecules) of a box."""
     amounts = step.molecules
     if step.box is None:
@@ -102,38 +103,44 @@ def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tup
         if len(whole) < len(numbers):
             raise state.error("how_many_molecules")
         mass = sum(n * k.get_masses().sum() for n, k in zip(whole, kinds, strict=True))
-        edge = (mass * AMU / density) ** (1 / 3)
+        edge = (mass * AMU / _density(step, state)) ** (1 / 3)
+        state.note("box", edge=f"{edge:.2f}")
         return 0.0, np.eye(3) * edge, whole
-    volume = float(np.prod(step.box))
-    return 0.0, np.diag(step.box), _fill(amounts, kinds, volume, density, state)
+    filled = _fill(step, kinds, float(np.prod(step.box)), state)
+    for amount, count in zip(amounts, filled, strict=True):
+        if amount.number is None:
+            state.note("filled", number=count, name=amount.name)
+    return 0.0, np.diag(step.box), filled
 
 
-def _fill(amounts: list[Amount], kinds: list[Atoms], volume: float, density: float, state: State) -> list[int]:
+def _fill(step: Solvent, kinds: list[Atoms], volume: float, state: State) -> list[int]:
     """Numbers of molecules in a volume: the given numbers, and for other molecules, those that the density requires."""
+    amounts = step.molecules
+    if all(a.number is not None for a in amounts):
+        return [a.number or 0 for a in amounts]
+    density = _density(step, state)
     state.check_size(volume * density / AMU / max(k.get_masses().sum() for k in kinds))
     given = sum((a.number or 0) * k.get_masses().sum() for a, k in zip(amounts, kinds, strict=True))
-    open_ones = [i for i, a in enumerate(amounts) if a.number is None]
-    if not open_ones:
-        return [a.number or 0 for a in amounts]
-    rest = max(0.0, density * volume / AMU - given) / len(open_ones)
+    open_ones = sum(a.number is None for a in amounts)
+    rest = max(0.0, density * volume / AMU - given) / open_ones
     numbers = [a.number or round(rest / k.get_masses().sum()) for a, k in zip(amounts, kinds, strict=True)]
     if min(numbers) < 1:
         raise state.error("box_small")
     return [int(n) for n in numbers]
 
 
-def _layer(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tuple[float, np.ndarray, list[int]]:
+def _layer(step: Solvent, kinds: list[Atoms], state: State) -> tuple[float, np.ndarray, list[int]]:
     """(lowest height, cell, numbers of molecules) of a layer on the slab."""
     atoms = state.atoms
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
     thickness = step.thickness
     if thickness is None and step.molecules[0].number is not None:
         mass = sum((a.number or 0) * k.get_masses().sum() for a, k in zip(step.molecules, kinds, strict=True))
-        thickness = mass * AMU / density / area
+        thickness = mass * AMU / _density(step, state) / area
     if thickness is None:
         thickness = 10.0
         state.note("layer_thickness", thickness="10")
-    numbers = _fill(step.molecules, kinds, area * thickness, density, state)
+    numbers = _fill(step, kinds, area * thickness, state)
     top = float(atoms.positions[:, 2].max())
     cell = atoms.cell[:].copy()
     cell[2] = [0, 0, thickness]

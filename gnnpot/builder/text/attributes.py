@@ -52,7 +52,8 @@ def _seed(reader: SentenceReader) -> None:
 
 
 def _interface(reader: SentenceReader) -> None:
-    limits = "MISMATCH|STRAIN" if reader.has("INTERFACE") else "MISMATCH"
+    planes = sum(token.kind == "MILLER" for token in reader.items)
+    limits = "MISMATCH|STRAIN" if reader.has("INTERFACE") or planes > 1 else "MISMATCH"
     for match in reader.find("x:LEN _ g:GAP"):
         # `two CO 4 Å apart` is no height above the surface
         if reader.word(match["g"]) == "apart" and not reader.has("INTERFACE"):

@@ -16,6 +16,7 @@ from gnnpot.builder.text.sizes import (
     vacancies_per_dopant,
 )
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element, is_molecule
+from gnnpot.builder.text.yttria import yttria_steps
 
 #: plane of a surface, by prototype, if the sentence does not give a plane
 USUAL_PLANE = {
@@ -59,7 +60,7 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         read_lone_number_of_atoms(reader)
         _number_in_formula(reader, roles)
     steps += _cell_steps(reader, roles)
-    steps = fit_number_of_atoms(reader, steps)
+    steps = yttria_steps(reader, roles, fit_number_of_atoms(reader, steps))
     following = change_steps(reader, roles)
     if files is None:
         steps = room_for_fractions(reader, steps, following)
@@ -127,6 +128,8 @@ def _structure(reader: SentenceReader, roles: Roles, formula: str) -> str | None
 def _bulk(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     formula = majority(roles.alloy) if roles.alloy else alloy_host(reader, roles, roles.hosts[0]["formula"])
+    if roles.hosts and roles.hosts[0]["index"] >= 0 and reader.word(roles.hosts[0]["index"]).endswith("+"):
+        raise error("ion_alone", reader.language, word=reader.token(roles.hosts[0]["index"]).text)
     if roles.hosts and roles.hosts[0]["kind"] == "MOL" and formula not in library().substances:
         raise error("no_substance", reader.language, name=formula, hint="")
     if formula in library().molecules and re.fullmatch(r"[A-Z][a-z]?\d+", formula):

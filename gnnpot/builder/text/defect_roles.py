@@ -120,13 +120,15 @@ def dope(reader: SentenceReader, roles: Roles) -> None:
         roles.substitutions += [{"element": None, "by": formula(reader, match[k])} for k in ("x", "y")]
         reader.take(match["all"])
     for pattern in (
-        f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE", f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
+        f"w:DOPE g:{amount}* y:MAT", f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE",
+        f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
         f"y:MAT g:{amount}|RANDOM* REPLACE",
         "y:MAT NI|BY REPLACE", f"REPLACE OF g:{amount}* y:MAT",
     ):  # fmt: skip
         for match in reader.find(pattern):
             name = formula(reader, match["y"])
-            if not is_element(name):
+            # `alloyed with`: the dopant comes after it
+            if not is_element(name) or ("w" in match and not reader.word(match["w"]).endswith("with")):
                 continue
             indices = widened(reader, match["all"])
             entry = {"element": None, "by": name, **amount_of(reader, indices)}

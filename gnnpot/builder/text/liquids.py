@@ -8,6 +8,14 @@ from gnnpot.builder.text.reader import SentenceReader
 WATER_LAYER = 3.1
 
 
+def _is_counted(reader: SentenceReader) -> bool:
+    """Whether a number of atoms or molecules is given that fill the box."""
+    if reader.has("PARTICLE", "CORESHELL", "CORESHELLW", "SHEETMAT", "NANOTUBE", "MILLER"):
+        return False
+    patterns = ("NUM m:MAT ATOMW|MOLW?", "m:MAT ATOMW|MOLW? WO? COUNT|ATOMS|MOLECULES", "ATOMS|MOLECULES OF m:MAT")
+    return any(reader.first(pattern) is not None for pattern in patterns)
+
+
 def read_liquid(reader: SentenceReader) -> None:
     """Read the thickness of a layer of liquid."""
     liquid = "WATERFILM|LIQUIDW"
@@ -48,7 +56,7 @@ def read_box(reader: SentenceReader) -> None:
         reader.set("box", tuple(reader.value(index)))
         reader.take(index)
     for match in each(reader, "BOX _ EDGE? _ x:LEN OF? BOX?", "EDGE? _ x:LEN _ BOX"):
-        if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
+        if reader.has("LIQUIDW", "MOL", "DISSOLVE", "BRINE") or _is_counted(reader):
             reader.set("box", (float(reader.value(match["x"])),) * 3)
         else:
             reader.set("edge", float(reader.value(match["x"])))

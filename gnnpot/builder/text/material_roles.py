@@ -1,12 +1,14 @@
-"""Roles of substances in particles, alloys and liquids."""
+"""Roles of substances in particles and alloys."""
 
 import re
 from typing import Any
 
-from gnnpot.builder.messages import error
-from gnnpot.builder.steps.solvent import DENSITIES
+from gnnpot.builder.messages import error, say
+from gnnpot.builder.state import Message
+from gnnpot.builder.steps.crystal import is_metal
+from gnnpot.builder.text.mixtures import note_ratio, read_weight_percents
 from gnnpot.builder.text.reader import SentenceReader
-from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
+from gnnpot.builder.text.words import Roles, formula, is_element
 
 _PARTICLE_LEFT = {
     "MAT", "SLASH", "ALLOY", "OF", "RATIO", "COMPOSITION", "CORESHELL", "CORE", "SHELL", "AND", "CORESHELLW", "PCT",
@@ -21,6 +23,7 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     """Read the elements of a particle, which stand before or after the word for it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
+    read_weight_percents(reader)
     sides: dict[str, Any] = {}
     for match in reader.find("n:NUM SHELL LAYERW"):
         sides["shell_layers"] = int(reader.value(match["n"]))
@@ -70,6 +73,8 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     if "core" in roles.particle and "shell" in roles.particle:
         roles.particle["arrangement"] = "core-shell"
         roles.particle["composition"] = {roles.particle["core"]: 1.0, roles.particle["shell"]: 1.0}
+    elif len(roles.particle["composition"]) > 1:
+        roles.particle["composition"] = note_ratio(reader, roles.particle["composition"])
     reader.take(reader.remaining_of("PARTICLE", "CORE", "SHELL", "CORESHELLW"))
 
 
@@ -121,6 +126,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
     """Read a random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
     if roles.particle is not None:
         return
+    read_weight_percents(reader)
     _take_repeated_elements(reader)
     for index in reader.remaining_of("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
@@ -156,23 +162,58 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
                 roles.alloy = {formula(reader, pairs[0]): 1 - share, guest: share}
                 same = [i for i in reader.remaining_of("MAT") if formula(reader, i) in roles.alloy]
                 reader.take([*match["all"], *same])
-        for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
-            found = reader.first(pattern) if roles.alloy is None else None
-            if found is None:
-                continue
-            first, second = formula(reader, found["x"]), formula(reader, found["y"])
-            if not (is_element(first) and is_element(second)):
-                continue
-            share = reader.value(found["p"]) if "p" in found else 0.5
-            # the percentage belongs to the element after it in `Ni-20%Cr`, to the element before it in `Ni 80% Cr`
-            before = "p" in found and found["p"] == found["x"] + 1 and not pattern.startswith("x:MAT SLASH")
-            roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
-            reader.take(found["all"])
-            break
+        if roles.alloy is None:
+            _pair(reader, roles)
     ratios = reader.remaining_of("RATIO")
     if roles.alloy is not None and len(roles.alloy) == 2 and ratios:
         roles.alloy = dict(zip(roles.alloy, reader.value(ratios[0]), strict=True))
         reader.take(ratios[0])
+    if roles.alloy is not None:
+        roles.alloy = note_ratio(reader, roles.alloy)
+
+
+def _pair(reader: SentenceReader, roles: Roles) -> None:
+    """Two elements next to each other, perhaps with the share of one: `Ni-20%Cr`, `CuとAu`, `Cu-Ni alloy`.
+
+    Raises:
+        BuilderError: More than two metals are listed without a ratio.
+    """
+    for pattern in (
+        "x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT",
+        "x:MAT y:MAT ALLOY", "x:MAT y:MAT RATIO ALLOY", "ALLOY OF? x:MAT y:MAT",
+    ):  # fmt: skip
+        found = reader.first(pattern)
+        if found is None:
+            continue
+        several = [formula(reader, i) for i in _chain(reader, found["x"])]
+        if "p" not in found and reader.has("ALLOY") and len(several) > 2 and all(map(is_metal, several)):
+            raise error("alloy_ratio", reader.language, names=":".join(several), ones=":".join("1" * len(several)))
+        first, second = formula(reader, found["x"]), formula(reader, found["y"])
+        if not (is_element(first) and is_element(second)):
+            continue
+        share = reader.value(found["p"]) if "p" in found else 0.5
+        # the percentage belongs to the element after it in `Ni-20%Cr`, to the element before it in `Ni 80% Cr`
+        before = "p" in found and found["p"] == found["x"] + 1 and not pattern.startswith("x:MAT SLASH")
+        roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
+        reader.take(found["all"])
+        if "p" not in found and not reader.remaining_of("RATIO"):
+            text = say("alloy_equal", reader.language, names=":".join(roles.alloy))
+            reader.notes.append(Message("alloy_equal", text))
+        return
+
+
+def _chain(reader: SentenceReader, index: int) -> list[int]:
+    """Indices of the elements that are listed with a substance: three in `Fe-Cr-Ni alloy` and in `Fe, Cr and Ni`."""
+    found = [index]
+    for direction in (-1, 1):
+        place = index + direction
+        while 0 <= place < len(reader.items):
+            if reader.token(place).kind == "MAT" and is_element(formula(reader, place)):
+                found.append(place)
+            elif reader.token(place).kind not in ("COMMA", "AND", "SLASH"):
+                break
+            place += direction
+    return sorted(found)
 
 
 def _solid_solution(reader: SentenceReader) -> None:
@@ -218,98 +259,3 @@ def _take_repeated_elements(reader: SentenceReader) -> None:
     if len(mixed) == 1:
         names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
         reader.take([i for i in reader.remaining_of("MAT") if formula(reader, i) in names])
-
-
-def liquid(reader: SentenceReader, roles: Roles) -> None:
-    """Read the molecules of a liquid, in a box or as a layer on a surface."""
-    if _one_molecule(reader):
-        return
-    words = reader.remaining_of("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
-    is_liquid = (
-        bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
-    )
-    surface = reader.has("MILLER", "SLAB")
-    if surface and reader.has("INTERFACE") and any(reader.value(i) in DENSITIES for i in reader.remaining_of("MOL")):
-        # `Au(111)/water interface`
-        reader.take(reader.remaining_of("INTERFACE", "SLASH", "AND"))
-    elif not is_liquid or (
-        surface and not reader.remaining_of("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
-    ):
-        return
-    if reader.remaining_of("WATERFILM"):
-        roles.liquid.append({"name": "H2O"})
-    unnumbered: list[str] = []
-    for index in reader.remaining_of("MOL", "MAT"):
-        name = formula(reader, index)
-        if reader.token(index).kind == "MAT" and surface and _is_host(reader, index):
-            continue
-        number = count_near(reader, index)
-        if reader.token(index).kind == "MAT" and not is_molecule(name):
-            if surface:
-                continue
-            unnumbered += [] if number else [name]
-            roles.liquid += _ions(name, number or 1)
-        elif any(e["name"] == name for e in roles.liquid):
-            entry = next(e for e in roles.liquid if e["name"] == name)
-            entry.update({"number": number} if number else {})
-        else:
-            roles.liquid.append({"name": name, **({"number": number} if number else {})})
-        reader.take(index)
-    for index in words:
-        reader.take(index)
-    for index in reader.remaining_of("MOLECULES"):
-        if roles.liquid and "number" not in roles.liquid[0]:
-            roles.liquid[0]["number"] = int(reader.value(index))
-            reader.take(index)
-    _only_atoms(reader, roles, unnumbered)
-    _aqueous(reader, roles)
-    numbered = [entry["number"] for entry in roles.liquid if "number" in entry]
-    if len(numbered) == 1 and reader.has("EACH"):
-        for entry in roles.liquid:
-            entry["number"] = numbered[0]
-
-
-def _only_atoms(reader: SentenceReader, roles: Roles, unnumbered: list[str]) -> None:
-    """`liquid sodium`: the number of atoms of an element is open; one ion is meant only in a solvent."""
-    if not unnumbered or any(not is_element(entry["name"]) for entry in roles.liquid):
-        return
-    if len(roles.liquid) > 1:
-        raise error("how_many_molecules", reader.language)
-    del roles.liquid[0]["number"]
-    for index in reader.remaining_of("ATOMS"):
-        roles.liquid[0]["number"] = int(reader.value(index))
-        reader.take(index)
-
-
-def _aqueous(reader: SentenceReader, roles: Roles) -> None:
-    """`メタノール水溶液`: water belongs to the liquid, also where the sentence does not name it."""
-    named = re.search(r"水溶液|\baqueous\b", reader.tokens.normal.plain, re.IGNORECASE)
-    if not named or any(entry["name"] == "H2O" for entry in roles.liquid):
-        return
-    if any("number" not in entry for entry in roles.liquid):
-        raise error("how_many_molecules", reader.language)
-    roles.liquid.append({"name": "H2O"})
-
-
-def _one_molecule(reader: SentenceReader) -> bool:
-    """`benzene molecule in a 15 Å box`: whether one molecule is meant; no word or number asks for a liquid."""
-    words = {reader.word(i) for i in reader.remaining_of("MOLW")}
-    many = reader.remaining_of(
-        "WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB"
-    )
-    one = words & {"molecule", "孤立分子", "単分子"}
-    if "分子" in words and not any(reader.value(i) in DENSITIES for i in reader.remaining_of("MOL")):
-        # 二酸化炭素分子を箱に: no liquid at room temperature
-        one.add("分子")
-    return bool(one and reader.has("BOX") and not many and reader.facts.get("density") is None)
-
-
-def _is_host(reader: SentenceReader, index: int) -> bool:
-    following = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
-    return "MILLER" in following or "SLAB" in following[:1] or not is_molecule(formula(reader, index))
-
-
-def _ions(name: str, number: int) -> list[dict[str, Any]]:
-    from pymatgen.core import Composition
-
-    return [{"name": s, "number": int(n) * number} for s, n in Composition(name).as_dict().items()]

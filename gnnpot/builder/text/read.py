@@ -18,11 +18,13 @@ from gnnpot.builder.state import Message
 from gnnpot.builder.text.attributes import read_attributes
 from gnnpot.builder.text.compose import compose
 from gnnpot.builder.text.edit import edited
+from gnnpot.builder.text.names import note_open_names
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.roles import read_roles
 from gnnpot.builder.text.sizes import read_number_of_atoms
 from gnnpot.builder.text.spelling import nearest_word
 from gnnpot.builder.text.tokens import tokenize
+from gnnpot.builder.text.yttria import read_yttria
 from gnnpot.errors import BuilderError
 
 MAX_LENGTH = 1000
@@ -32,7 +34,8 @@ HARMLESS = {
     "SUPERCELL",
     "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
     "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE",
-    "MIDDLE", "OUTERMOST", "ABOVE", "HEIGHT", "GAP", "THICK", "DISSOLVE", "REPLACE", "AROUND", "VAC",
+    "MIDDLE", "OUTERMOST", "ABOVE", "HEIGHT", "GAP", "THICK", "DISSOLVE", "REPLACE", "AROUND", "VAC", "LARGER",
+    "SMALLER",
 }  # fmt: skip
 
 
@@ -104,6 +107,8 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
 def _steps(reader: SentenceReader, base: Recipe | None) -> list[Any]:
     if base is None:
         read_number_of_atoms(reader)
+    note_open_names(reader)
+    read_yttria(reader)
     read_attributes(reader)
     for index in reader.remaining_of("SMILES"):
         reader.take(index)

@@ -9,7 +9,8 @@ from typing import Any
 
 from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.text.defect_roles import dope, interstitial, on_site, replace, vacancy
-from gnnpot.builder.text.material_roles import alloy, liquid, particle
+from gnnpot.builder.text.liquid_roles import liquid
+from gnnpot.builder.text.material_roles import alloy, particle
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
@@ -135,6 +136,9 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, is_edit: bool) -
     if named and ranked and scores[ranked[0]] < 0 and reader.has("MILLER"):
         # `rutile(110)` names the crystal by its structure
         wanted = 0
+    if roles.alloy is not None and wanted == 1:
+        # what has other elements than the alloy is no name of it
+        ranked = [i for i in ranked if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)]
     hosts = sorted(ranked[:wanted])
     surface = reader.has("MILLER", "SLAB") or is_edit or any(reader.token(i).kind == "SHEETMAT" for i in left)
     for index in hosts:

@@ -13,9 +13,12 @@ from ase.data import chemical_symbols
 
 from gnnpot.builder.text.lexicon import lexicon, longest_word
 from gnnpot.builder.text.normal import Normal
+from gnnpot.builder.text.oxidation import NAME_WITH_STATE, compound_of_state
 from gnnpot.builder.text.spelling import letters_for_digits, misspelt_run, unknown_word
 
 SYMBOLS = frozenset(chemical_symbols[1:])
+#: elements of which `X2+` is a molecule with a charge
+_NO_CATIONS = frozenset(("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"))
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -129,6 +132,12 @@ def _composition(match: re.Match[str]) -> Token | None:
     return Token("COMPOSITION", dict(zip(names, numbers, strict=True)), *match.span(), match.group(0))
 
 
+def _with_state(match: re.Match[str]) -> Token:
+    """`titanium(III) oxide`; a state of which the library has no compound is not read as another one."""
+    formula = compound_of_state(match)
+    return Token("UNKNOWN" if formula is None else "MAT", formula or match[0], *match.span(), match[0])
+
+
 def _core_shell(match: re.Match[str]) -> Token | None:
     core, shell = match.group(1), match.group(2)
     return Token("CORESHELL", (core, shell), *match.span(), match.group(0)) if {core, shell} <= SYMBOLS else None
@@ -157,6 +166,11 @@ def _formula(match: re.Match[str]) -> Token | None:
     percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
         r"\s*(?:at\.?)?%", match.string[match.end() :]
     )
+    if re.fullmatch(r"[A-Z][a-z]?[1-4]?", text) and symbols[0] not in _NO_CATIONS:
+        # Na+, Ca2+: the charge of an ion
+        charge = re.match(r"\+(?![A-Za-z\d])", match.string[match.end() :])
+        if charge:
+            return Token("MAT", symbols[0], match.start(), match.end() + 1, f"{text}+")
     end = match.start() + len(symbols[0]) if surface or percent else match.end()
     return Token("MAT", text[: end - match.start()], match.start(), end, text[: end - match.start()])
 
@@ -218,7 +232,8 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         re.compile(r"[A-Z][a-z]?(?:-[A-Z][a-z]?){1,2}(?=\s*(?:を|の|が|は)?\s*(?:\d+\s*)?(?:層|トリ|tri|bi|double|layers?))"),
         lambda m: Token("STOP", None, *m.span(), m.group(0)),
     ),
-    # an oxidation state: titanium(IV) oxide
+    (NAME_WITH_STATE, _with_state),
+    # an oxidation state: TiO2(IV)
     (re.compile(r"\((?:I{1,3}|IV|VI{0,3})\)"), lambda m: Token("STOP", None, *m.span(), m.group(0))),
     (re.compile(r"\[[\s\d,-]*\d[\s\d,-]*\]"), lambda m: Token("DIRECTION", m.group(0), *m.span(), m.group(0))),
     (
@@ -242,7 +257,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
     (
         re.compile(
-            rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d{{1,2}})/(?P<denominator>[1-9]\d?)(?![\d.])"
+            rf"(?P<sign>(?:(?<![\w)\]])|(?<=歪)|(?<=歪み)|(?<=ひずみ))-)?(?:(?P<numerator>\d{{1,2}})/(?P<denominator>[1-9]\d?)(?![\d.])"
             rf"|(?P<number>{_NUMBER})|(?P<word>(?<![A-Za-z])(?:{_NUMBER_WORDS})(?![A-Za-z])|[{_KANJI}ひふ][とた]?{_COUNTERS}))",
             re.IGNORECASE,
         ),
