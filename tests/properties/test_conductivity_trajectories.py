@@ -73,6 +73,23 @@ def test_the_framework_is_of_all_other_atoms(tmp_path, caplog, elements):
     assert found.atoms == 26 and not caplog.records
 
 
+@pytest.mark.parametrize("elements", [(), ("Li",)])
+def test_a_cell_that_breathes_moves_no_ion(tmp_path, elements):
+    """Neither where the framework is in the file nor where only its mean position is."""
+    path, rng, writer = tmp_path / "run.zarr", np.random.default_rng(0), None
+    atoms = Atoms("Li4S8", rng.uniform(0, SIDE, (12, 3)), cell=SIDE * np.eye(3), pbc=True)
+    for k in range(30):
+        atoms.set_cell(SIDE * (1 + 0.01 * rng.normal()) * np.eye(3), scale_atoms=True)
+        state = {"step": 50 * k, "time": 100.0 * k}
+        if writer is None:
+            writer = create_trajectory(path, atoms, state, elements)
+        else:
+            writer.write(atoms, state)
+    writer.close()
+    found = read_displacements(path, "Li")
+    np.testing.assert_allclose(found.ions, np.broadcast_to(found.ions[0], found.ions.shape), atol=1e-4)
+
+
 def frames_of(moved, symbols="Li5S"):
     """Frames of a trajectory, with the time that gnnpot writes."""
     cell = SIDE * np.eye(3)

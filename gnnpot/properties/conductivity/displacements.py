@@ -188,13 +188,15 @@ def _from_zarr(path: Path, ion: str, frame_time: float | None) -> Displacements:
     cells, rest = [], []
     for start in range(0, len(frames), frames.chunk):
         end = min(start + frames.chunk, len(frames))
-        for cell, positions in zip(frames.cells(start, end), frames.positions(start, end), strict=True):
-            unwrapped.add(positions @ np.linalg.inv(cell), cell)
+        together = frames.cells(start, end), frames.positions(start, end), frames.framework(start, end)
+        for cell, positions, mean in zip(*together, strict=True):
+            inverse = np.linalg.inv(cell)
+            unwrapped.add(positions @ inverse, cell)
             cells.append(cell)
-        rest.append(frames.framework(start, end))
-    between = _frame_time(path, list(frames.times()), frame_time)
-    unwritten = None if frames.complete else (np.concatenate(rest), len(frames.numbers) - len(numbers))
-    found = _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between, unwritten)
+            rest.append(mean @ inverse)
+    between, mean_cell = _frame_time(path, list(frames.times()), frame_time), np.mean(cells, axis=0)
+    unwritten = None if frames.complete else (np.stack(rest) @ mean_cell, len(frames.numbers) - len(numbers))
+    found = _relative(path, np.stack(unwrapped.frames), numbers, mean_cell, ion, between, unwritten)
     return _with_vacuum(found, Atoms(numbers, frames.positions(0, 1)[0], cell=cells[0], pbc=frames.pbc))
 
 

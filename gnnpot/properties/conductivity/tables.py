@@ -145,12 +145,15 @@ def block_table(result: Conductivity) -> str:
         f"D collective, {unit}",
         "by blocks",
         "log slope of the MSD",
+        "correlation of ions",
     )
     rows = []
     for t in result.transports:
         pairs = (t.tracer, t.tracer_blocks, t.collective, t.collective_blocks)
         cells = (shown(None if e is None else e.scaled(1e6)) for e in pairs)
-        rows.append((f"{t.temperature:g}", f"{t.fit_from:.3g}", *cells, f"{t.log_slope:.2f}"))
+        rows.append(
+            (f"{t.temperature:g}", f"{t.fit_from:.3g}", *cells, f"{t.log_slope:.2f}", f"{t.ion_correlation:.1f}")
+        )
     return table(head, rows)
 
 
