@@ -6,6 +6,8 @@
 
 The part of a material depends only on its name, the seed and the fractions. It is the same in every store, so that
 adding data does not move frames between parts. The fractions are average fractions of the number of materials.
+
+A split by frame keeps copies of a structure in one part, because a copy of a training frame would measure nothing.
 """
 
 import hashlib
@@ -120,7 +122,7 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     """
     fractions = _checked(fractions)
     index = store.index()
-    parts = _parts(_draw(np.arange(len(index)).astype(str), fractions, seed), fractions)
+    parts = _parts(_draw(_originals(store, index).astype(str), fractions, seed), fractions)
     for name, indices in parts.items():
         if len(indices) == 0:
             raise DataError(f"{store.folder}: part '{name}' would be empty; give it a larger fraction or another seed")
@@ -128,24 +130,25 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
 
 
 def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
-    """Split by frame, at random, with exact part sizes of at least one frame; for sets of few frames.
+    """Split by frame, at random, with exact part sizes of at least one structure; for sets of few frames.
 
-    Raises `DataError` if there are fewer frames than parts.
+    Raises `DataError` if there are fewer structures than parts.
     """
     fractions = _checked(fractions)
     index = store.index()
-    total = len(index)
+    original = _originals(store, index)
+    distinct = np.unique(original)
+    total = len(distinct)
     if total < len(fractions):
-        raise DataError(
-            f"{store.folder}: {counted(total, 'frame')} can't make {len(fractions)} parts; give more frames"
-        )
-    drawn = np.random.default_rng(seed).permutation(total)
+        what = "frame" if total == len(index) else "different structure"
+        raise DataError(f"{store.folder}: {counted(total, what)} can't make {len(fractions)} parts; give more frames")
+    drawn = distinct[np.random.default_rng(seed).permutation(total)]
     parts, left = {}, total
     for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
-        # the first part gets the remaining frames; each other part leaves at least one frame for each following part
+        # the first part gets the rest; each other part leaves at least one structure for each following part
         count = min(max(1, round(fraction * total)), left - waiting) if waiting else left
         parts[name], left = drawn[left - count : left], left - count
-    parts = {name: parts[name] for name in fractions}
+    parts = {name: np.flatnonzero(np.isin(original, parts[name])) for name in fractions}
     return _described(store, index, parts, "frame", seed, fractions)
 
 
@@ -198,6 +201,17 @@ def _draw(names: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.nd
     hashes = [hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8] for name in names]
     uniform = np.array([int.from_bytes(h, "big") / 2**64 for h in hashes])
     return np.minimum(np.searchsorted(ends, uniform, side="right"), len(ends) - 1)
+
+
+def _originals(store: FrameStore, index: StoreIndex) -> np.ndarray:
+    """Return the first frame with the structure of each frame, [F] indices; the number of copies is logged."""
+    _, first, structure = np.unique(index.fingerprint, return_index=True, return_inverse=True)
+    if copies := len(index) - len(first):
+        log.warning(
+            "%s: %d of %d frames are copies of others, which stay in the same part of the split",
+            store.folder, copies, len(index),
+        )  # fmt: skip
+    return first[structure]
 
 
 def _parts(part: np.ndarray, fractions: Mapping[str, float]) -> dict[str, np.ndarray]:

@@ -104,8 +104,23 @@ def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, 
     if data.frames is not None:
         names = [name for name in ("train", "validation") if name == "train" or name in split]
         subsets |= _reduced({name: subsets[name] for name in names}, data, data.frames, chosen, write)
+    if write:
+        _warn_of_copies(subsets, own)
     log.info("data: %s", ", ".join(counted(len(subset), f"{name} frame") for name, subset in subsets.items()))
     return subsets
+
+
+def _warn_of_copies(subsets: dict[str, Subset], own: Iterable[str]) -> None:
+    """Log how many frames of files `own` of validation and test are training frames; splits log this themselves."""
+    train = np.unique(subsets["train"].store.index().fingerprint[subsets["train"].indices])
+    for name in own:
+        subset = subsets[name]
+        copies = int(np.isin(subset.store.index().fingerprint[subset.indices], train).sum())
+        if name != "train" and copies:
+            log.warning(
+                "%d of %s are also training frames, so their errors are too low; remove them from either file",
+                copies, counted(len(subset), f"{name} frame"),
+            )  # fmt: skip
 
 
 def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: Path, write: bool) -> dict[str, Subset]:

@@ -8,6 +8,7 @@ import pytest
 from gnnpot.data import (
     Split,
     read_frames,
+    split_by_count,
     split_by_frame,
     split_by_material,
     split_by_source,
@@ -70,11 +71,30 @@ def test_files_without_material_ids_do_not_leak_compounds(tmp_path, shared):
 
 
 def test_one_material_can_not_be_split_by_material(tmp_path):
-    store = write_store(many(1) * 20, tmp_path / "a")
+    frames = [make_frame(seed=k, material="mp-0", source_id=str(k)) for k in range(60)]
+    store = write_store(frames, tmp_path / "a")
     with pytest.raises(DataError, match="there is only 1 material; .* .--by frame;"):
         split_by_material(store)
     split = split_by_frame(store, {"train": 0.5, "validation": 0.5})
-    assert split.by == "frame" and split.shared_materials == 1 and split.shared_structures == 3
+    assert split.by == "frame" and split.shared_materials == 1 and split.shared_structures == 0
+
+
+@pytest.mark.parametrize("cut", [split_by_frame, split_by_count])
+def test_copies_of_a_structure_stay_in_one_part(cut, tmp_path, caplog):
+    frames = [make_frame(seed=k, material="mp-0", source_id=str(k)) for k in range(20)]
+    once = cut(write_store(frames, tmp_path / "once"), FRACTIONS)
+    assert not caplog.records
+    twice = cut(write_store(frames * 2, tmp_path / "twice"), FRACTIONS)
+    assert "20 of 40 frames are copies of others" in caplog.text
+    assert twice.shared_structures == 0
+    for name, indices in once.parts.items():
+        np.testing.assert_array_equal(twice[name], np.concatenate([indices, indices + 20]))
+
+
+def test_copies_are_not_counted_as_frames_to_divide(tmp_path):
+    store = write_store([make_frame(seed=0), make_frame(seed=0), make_frame(seed=1)], tmp_path / "a")
+    with pytest.raises(DataError, match="2 different structures can't make 3 parts"):
+        split_by_count(store, FRACTIONS)
 
 
 def test_official_files(tmp_path, shared):

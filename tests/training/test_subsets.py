@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gnnpot.cli.progress import Bars
 from gnnpot.config import from_mapping, read_yaml
-from gnnpot.data import ElementReferences
+from gnnpot.data import ElementReferences, FrameStore, write_store
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
 from gnnpot.potential import Potential
@@ -28,7 +28,7 @@ from gnnpot.training.evaluate import evaluate, evaluate_calculator
 from gnnpot.training.module import learning_rate
 from gnnpot.training.report import write_report
 from gnnpot.training.soap import MaskedSOAP
-from gnnpot.training.subsets import _counts
+from gnnpot.training.subsets import _counts, split_stores
 
 
 @pytest.mark.parametrize(
@@ -227,3 +227,11 @@ def test_a_small_number_of_frames_leaves_some_for_each_subset():
             counts = _counts(subsets, count)
             assert sum(counts.values()) == count
             assert 1 <= counts["train"] <= train and 1 <= counts["validation"] <= validation
+
+
+def test_test_frames_that_are_also_training_frames_are_counted(store, frames, mapping, tmp_path, caplog):
+    data = from_mapping(TrainConfig, mapping).data
+    stores = {"train": FrameStore(store), "test": write_store(frames[:5], tmp_path / "copies.store")}
+    train = split_stores(stores, data, tmp_path / "chosen.json", write=True)["train"]
+    copies = int((train.indices < 5).sum())
+    assert f"{copies} of 5 test frames are also training frames, so their errors are too low" in caplog.text
