@@ -137,6 +137,52 @@ def test_labels_that_contradict_themselves_are_refused(tmp_path, header, column,
         list(read_files([path]))
 
 
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        (("energy=-1 free_energy=-1.1", "energy=-1"), "frame 0 (counted from 0) has a free_energy and frame 1 only an"),
+        (("energy=-1", "energy=-1 free_energy=-1.1"), "frame 1 (counted from 0) has a free_energy and frame 0 only an"),
+        (("energy=-1 free_energy=-1.00001", "energy=-1"), ""),
+        (("energy=-1 free_energy=-1.1", "energy=-1 free_energy=-1.1"), ""),
+        (("free_energy=-1.1", "energy=-1"), ""),
+    ],
+)
+def test_free_energies_and_energies_are_not_mixed(tmp_path, headers, refused):
+    path = tmp_path / "odd.extxyz"
+    path.write_text("".join(f"1\n{header} {FORCES}\nCu 0 0 0 0 0 0\n" for header in headers))
+    if refused:
+        with pytest.raises(DataError, match=re.escape(refused)):
+            list(read_files([path]))
+    else:
+        assert len(list(read_files([path]))) == 2
+    assert [frame.energy for frame in read_files([path], energy_key="energy")][-1] == -1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stress_key": "REF_virial"}, "stress_key='REF_virial' is a virial by its name"),
+        ({"stress_key": "stress_GPa"}, "is in GPa by its name; give its convention too with stress="),
+        ({"stress_key": "stress_GPa", "stress": "gpa"}, ""),
+        ({"stress_key": "dft_stress"}, ""),
+        ({"energy_key": "energy_Ha"}, "energy_key='energy_Ha' is in ha by its name; convert it to eV"),
+        ({"energy_key": "energy_meV"}, "is in mev by its name; convert it to eV"),
+        ({"energy_key": "energy_Au"}, ""),
+        ({"forces_key": "gradient"}, "of the opposite sign by its name"),
+    ],
+)
+def test_keys_that_name_another_unit_are_refused(tmp_path, options, words):
+    path = tmp_path / "odd.extxyz"
+    key = next(value for name, value in options.items() if name.endswith("_key"))
+    value = '"1 1 1 0 0 0"' if "stress" in key or "virial" in key else "-1"
+    path.write_text(f"1\n{CELL}{FORCES}{key}={value}\nCu 0 0 0 0 0 0\n")
+    if words:
+        with pytest.raises(DataError, match=words):
+            list(read_files([path], **options))
+    else:
+        assert len(list(read_files([path], **options))) == 1
+
+
 def test_a_stress_and_a_virial_that_agree_are_one(tmp_path):
     path = tmp_path / "both.extxyz"
     # -V σ, with V = 125 Å³

@@ -8,8 +8,9 @@ the user has set the key, or another word shows that it is a different quantity 
 `forces_std`). It is also ambiguous if there is a usual name as well: only the user knows whether `energy` or
 `REF_energy` is the label.
 
-Units are specified by names with the word "unit" (`energy-unit`, `forces_units`, `stress-unit`). They must be those of
-gnnpot, or for stress that of the stress convention.
+Units are specified by names with the word "unit" (`energy-unit`, `forces_units`, `stress-unit`), or by the name of a
+label (`energy_hartree`, `stress_GPa`, `REF_virial`). They must be those of gnnpot, or for stress that of the stress
+convention.
 """
 
 import math
@@ -36,6 +37,13 @@ _OTHER_WORDS = {
 }  # fmt: skip
 #: units in a name that differ from those of gnnpot
 _FOREIGN_UNITS = {"ha", "hartree", "ry", "rydberg", "kcal", "kj", "mev", "bohr", "au", "gpa", "kbar", "bar"}
+#: those that may also be the name of a material; "au" is more often gold than atomic units
+_SHORT_UNITS = {"ha", "ry", "au"}
+#: words in the name of a stress -> its unit
+_STRESS_UNITS = {
+    "gpa": "GPa", "kbar": "kbar", "kb": "kbar", "bar": "bar", "hartree": "Ha/Bohr³", "ha": "Ha/Bohr³",
+    "rydberg": "Ry/Bohr³", "ry": "Ry/Bohr³", "virial": "eV", "virials": "eV",
+}  # fmt: skip
 #: words for the negative of forces
 _GRADIENTS = {"grad", "gradient", "gradients"}
 #: words of a name that specifies a unit -> quantity
@@ -56,6 +64,11 @@ _CHARGE_NAMES = {"charge", "totalcharge", "totcharge", "systemcharge", "netcharg
 def words_of(name: str) -> list[str]:
     """Split a name into words, in lower case: "REF_TotEnergy" -> ["ref", "tot", "energy"]."""
     return [word.lower() for word in _WORD.findall(name)]
+
+
+def _unit_words(name: str) -> list[str]:
+    """Split a name into words, without a change of case within GPa, meV or kJ: "energy_meV" has "mev"."""
+    return [*words_of(name), *re.split(r"[\W_\d]+", name.lower())]
 
 
 def charge_words(charge: float) -> str:
@@ -90,7 +103,7 @@ def naming_problem(
         if not similar:
             continue
         usual = next((key for key in keys[label] if key in present), None)
-        foreign = next((w for w in words_of(similar[0]) if w in _FOREIGN_UNITS), "") if label != "stress" else ""
+        foreign = next((w for w in _unit_words(similar[0]) if w in _FOREIGN_UNITS), "") if label != "stress" else ""
         has = f"has '{usual}' and '" if usual else f"has no '{label}' but '"
         if _GRADIENTS & set(words_of(similar[0])):
             return (
@@ -99,13 +112,36 @@ def naming_problem(
             )
         if foreign:
             return (
-                f"{has}{', '.join(similar)}', in {foreign} by its name; convert it to gnnpot's units and say which is "
-                f"the {label} with {label}_key=, or {label}_key='{usual or ''}' for {usual or 'none'}"
+                f"{has}{', '.join(similar)}', in {foreign} by its name; convert it to gnnpot's units, rename it and "
+                f"say which is the {label} with {label}_key=, or {label}_key='{usual or ''}' for {usual or 'none'}"
             )
         return (
             f"{has}{', '.join(similar)}'; say which is the {label} with {label}_key='{similar[0]}', or "
             f"{label}_key='{usual or ''}' for {'the other' if usual else 'none'}"
         )
+    return ""
+
+
+def key_problem(label: str, key: str, convention: StressConvention | None) -> str:
+    """Describe a unit or sign in the name of a key that the user set, as the end of a sentence, or return "".
+
+    `convention` is the stress convention of the key; `None` if the user set it, and then it is right.
+    """
+    words = _unit_words(key)
+    if label == "stress":
+        unit = next((_STRESS_UNITS[word] for word in words if word in _STRESS_UNITS), "")
+        if convention is None or unit in ("", convention.unit):
+            return ""
+        if unit == "eV":
+            return "is a virial by its name; give its convention too with stress=, as virial (-dE/dε) or eV:tension"
+        return f"is in {unit} by its name; give its convention too with stress=, as '{unit}:tension'"
+    foreign = next((word for word in words if word in _FOREIGN_UNITS - _SHORT_UNITS), "")
+    if words and words[-1] in _SHORT_UNITS - {"au"}:
+        foreign = words[-1]
+    if foreign and label in ("energy", "forces"):
+        return f"is in {foreign} by its name; convert it to {QUANTITIES[label].unit} and rename it"
+    if label == "forces" and _GRADIENTS & set(words):
+        return "is of the opposite sign by its name; change its sign and rename it"
     return ""
 
 

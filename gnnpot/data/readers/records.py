@@ -24,7 +24,7 @@ from ase.formula import Formula
 
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of
-from gnnpot.data.readers.names import charge_words, may_be, naming_problem, total_charge, unit_problem
+from gnnpot.data.readers.names import charge_words, key_problem, may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, suggest
@@ -41,6 +41,8 @@ PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
 }
 #: largest asymmetry of a stress tensor, relative to its largest element; codes print it symmetric up to rounding
 MAX_ASYMMETRY = 0.05
+#: eV per atom; smaller differences of free energy and energy are rounding errors
+SMEARING = 1e-4
 #: replaces the separators of numbers in text by blanks
 _BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
@@ -117,15 +119,19 @@ class FrameBuilder:
             self.keys[label] = quantity.keys if given is None else (given,) if given else ()
         self.unmet = {label for label in QUANTITIES if options.key(label)}
         self.named = {label for label in QUANTITIES if options.key(label) is not None}
+        self._check_keys()
         self.met: set[str] = set()
         self._similar: dict[str, set[str]] = {label: set() for label in QUANTITIES}
         self._stated_units: dict[str, str] = {}
+        self._energies_used: dict[str, int] = {}
+        self._energies_differ = False
 
     def build(self, record: Record, number: int) -> Frame:
         """Convert record `number` to a frame. Raises `FrameError` if it is invalid, `DataError` for ambiguous names."""
         check_elements(np.asarray(record.numbers), str(self.path))
         self._check_names(record, number)
         self._check_charge(record)
+        self._check_energies(record, number)
         labels = {
             label: self._stress(record) if label == "stress" else self._label(record, quantity)
             for label, quantity in QUANTITIES.items()
@@ -138,6 +144,14 @@ class FrameBuilder:
             provenance=self._provenance(record, number),
             **fields_of(labels),
         )
+
+    def _check_keys(self) -> None:
+        """Raise `DataError` for a key set by the user whose name states another unit or sign."""
+        for label in sorted(self.unmet):
+            key = self.options.key(label) or ""
+            problem = key_problem(label, key, self._usual(key) if self.stress is None else None)
+            if problem:
+                raise DataError(f"{self.path}: {label}_key='{key}' {problem}")
 
     def finish(self) -> None:
         """Raise `DataError` if a key that the user set was in no frame."""
@@ -177,6 +191,25 @@ class FrameBuilder:
         if charge:
             problem = f"{charge_words(charge)}; gnnpot knows no charges: remove it or give total_charge=ignore"
             raise FrameError(str(self.path), "charged", problem)
+
+    def _check_energies(self, record: Record, number: int) -> None:
+        """Raise `DataError` if some frames have a free energy, which differs from their energy, and others have none.
+
+        The difference is that of the smearing, not of the structures, so no model can learn it.
+        """
+        used = [key for key in self.keys["energy"] if key in record.info]
+        if "energy" in self.named or not used:
+            return
+        self._energies_used.setdefault(used[0], number)
+        if len(used) > 1 and all(_has_size(record.info[key], len(record.numbers), "energy") for key in used):
+            free, plain = (float(floats(record.info[key], key).reshape(())) for key in used)
+            self._energies_differ = self._energies_differ or abs(free - plain) > SMEARING * len(record.numbers)
+        if len(self._energies_used) > 1 and self._energies_differ:
+            first, second = (self._energies_used[key] for key in self.keys["energy"])
+            raise DataError(
+                f"{self.path}: frame {first} (counted from 0) has a free_energy and frame {second} only an energy, and "
+                "the two differ where a frame has both; say which is the label with energy_key="
+            )
 
     def _label(self, record: Record, quantity: Quantity) -> np.ndarray | None:
         label, where, shape = quantity.name, _place(record, quantity.name), quantity.shape_of(len(record.numbers))
