@@ -158,6 +158,9 @@ def _calculated(calculator: BaseCalculator, frames: Iterable[Frame], stress: boo
         atoms = frame.to_atoms()
         atoms.calc = calculator
         found = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        # with smearing, labels are free energies (Frame.from_atoms), which get_potential_energy is not
+        if (free := getattr(calculator, "results", {}).get("free_energy")) is not None:
+            found["energy"] = free
         for name in frame.labels:
             quantity = QUANTITIES[name]
             if name not in found and (not quantity.needs_volume or (stress and frame.volume > 0)):

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gnnpot.cli.progress import Bars
 from gnnpot.config import from_mapping, read_yaml
-from gnnpot.data import ElementReferences, FrameStore, write_store
+from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
 from gnnpot.potential import Potential
@@ -125,6 +125,21 @@ def test_a_calculator_against_its_own_labels(frames):
     assert wrong["forces_mae"] > 1e-3
     with pytest.raises(DataError, match="no frames"):
         evaluate_calculator(EMT(), [])
+
+
+def test_a_calculator_with_smearing_agrees_with_its_own_labels(frames):
+    class Smeared(EMT):
+        def calculate(self, *arguments, **options):
+            super().calculate(*arguments, **options)
+            self.results["free_energy"] -= 0.4
+
+    labelled = []
+    for frame in frames[:2]:
+        atoms = frame.to_atoms()
+        atoms.calc = Smeared()
+        atoms.get_forces()
+        labelled.append(Frame.from_atoms(atoms))
+    assert evaluate_calculator(Smeared(), labelled).metrics()["energy_mae"] == pytest.approx(0, abs=1e-9)
 
 
 def test_evaluation_by_hand_and_in_batches(frames, hdnnp):
