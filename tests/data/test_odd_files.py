@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import fcc111
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.io import write
 
 from gnnpot.config import from_mapping, parse_yaml
 from gnnpot.data import read_files
@@ -181,6 +186,27 @@ def test_keys_that_name_another_unit_are_refused(tmp_path, options, words):
             list(read_files([path], **options))
     else:
         assert len(list(read_files([path], **options))) == 1
+
+
+@pytest.mark.parametrize("name", ["slab.extxyz", "slab.traj", "slab.db"])
+def test_forces_that_a_constraint_set_to_zero_are_refused(tmp_path, name):
+    atoms = fcc111("Cu", (1, 1, 3), vacuum=5)
+    atoms.rattle(0.1, seed=0)
+    atoms.calc = EMT()
+    atoms.get_forces()
+    for fixed in ([], [0], [0, 1]):
+        atoms.set_constraint(FixAtoms(fixed))
+        whole, cut = (SinglePointCalculator(atoms, forces=atoms.get_forces(apply_constraint=c)) for c in (False, True))
+        for calculator in (whole, cut):
+            labelled, path = atoms.copy(), tmp_path / f"{len(fixed)}-{calculator is cut}-{name}"
+            labelled.calc = calculator
+            write(path, labelled)
+            if calculator is cut and fixed:
+                with pytest.raises(DataError, match="has forces of zero on its fixed atoms"):
+                    list(read_files([path]))
+                assert next(iter(read_files([path], forces_key=""))).forces is None
+            else:
+                np.testing.assert_allclose(next(iter(read_files([path]))).forces, whole.results["forces"], atol=1e-7)
 
 
 def test_a_stress_and_a_virial_that_agree_are_one(tmp_path):

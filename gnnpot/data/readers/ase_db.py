@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.base import DAMAGE, Reader
-from gnnpot.data.readers.records import Record
+from gnnpot.data.readers.records import Record, fixed_atoms
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
@@ -62,4 +62,4 @@ def record_of(row: "AtomsRow") -> Record:
     values = {**extra, **results}
     if "source_id" not in values:
         values["source_id"] = str(row.id)
-    return Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info=values, arrays=values)
+    return Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, values, values, fixed_atoms(atoms))

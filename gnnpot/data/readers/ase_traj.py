@@ -13,7 +13,7 @@ from ase import Atoms
 
 from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.base import DAMAGE, Reader
-from gnnpot.data.readers.records import Record
+from gnnpot.data.readers.records import Record, fixed_atoms
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
@@ -55,4 +55,4 @@ def _record(atoms: Atoms) -> Record:
         xc = (getattr(atoms.calc, "parameters", None) or {}).get("xc", "")
         info.setdefault("code", atoms.calc.name)
         info.setdefault("functional", xc.get("name", "") if isinstance(xc, dict) else str(xc))
-    return Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info, results)
+    return Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info, results, fixed_atoms(atoms))

@@ -135,7 +135,14 @@ def _record(comment: str, lines: list[str]) -> Record:
         raise FrameError("file", "pbc not three flags", 'pbc is not three flags; write it as pbc="T T F"')
     if "pos" not in columns:
         raise FrameError("file", "no positions", "Properties names no pos:R:3; mend or remove this frame")
-    return Record(_numbers(columns), columns["pos"], cell, np.array(flags), info, columns)
+    return Record(_numbers(columns), columns["pos"], cell, np.array(flags), info, columns, _fixed(columns))
+
+
+def _fixed(columns: "AtomColumns") -> np.ndarray | None:
+    """Return the atoms that ASE's column `move_mask` holds in all directions; `None` without it."""
+    if "move_mask" not in columns:
+        return None
+    return np.array([all(_FLAGS.get(word.upper()) is False for word in row) for row in columns.texts("move_mask")])
 
 
 def _numbers(columns: "AtomColumns") -> np.ndarray:
@@ -184,9 +191,14 @@ class AtomColumns(Mapping):
         return values.reshape(-1, width) if width > 1 else values.reshape(-1)
 
     def words(self, name: str) -> list[str]:
-        """Return the text of a column."""
+        """Return the text of the first column of a property."""
         first = self._slices[name].start
         return [row[first] for row in self._rows]
+
+    def texts(self, name: str) -> list[list[str]]:
+        """Return the text of all columns of a property."""
+        part = self._slices[name]
+        return [row[part] for row in self._rows]
 
     def __contains__(self, name: object) -> bool:
         return name in self._slices

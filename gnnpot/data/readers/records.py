@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.formula import Formula
 
 from gnnpot.data.frame import Frame, FrameError, Provenance
@@ -43,6 +45,8 @@ PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
 MAX_ASYMMETRY = 0.05
 #: eV per atom; smaller differences of free energy and energy are rounding errors
 SMEARING = 1e-4
+#: eV/Å; largest net force of a calculation, which is zero up to the errors of its grid
+NET_FORCE = 0.01
 #: replaces the separators of numbers in text by blanks
 _BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
@@ -60,6 +64,7 @@ class Record:
     pbc: np.ndarray  #: [3] bool
     info: Mapping[str, object] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fixed: np.ndarray | None = None  #: [N] bool, atoms that a constraint holds; `None` if the file does not say
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class FrameBuilder:
             label: self._stress(record) if label == "stress" else self._label(record, quantity)
             for label, quantity in QUANTITIES.items()
         }
+        self._check_fixed(record, labels["forces"], number)
         return Frame(
             numbers=record.numbers,
             positions=record.positions,
@@ -209,6 +215,19 @@ class FrameBuilder:
             raise DataError(
                 f"{self.path}: frame {first} (counted from 0) has a free_energy and frame {second} only an energy, and "
                 "the two differ where a frame has both; say which is the label with energy_key="
+            )
+
+    def _check_fixed(self, record: Record, forces: np.ndarray | None, number: int) -> None:
+        """Raise `DataError` for forces that a constraint has set to zero, which are not derivatives of the energy.
+
+        They are zero on all fixed atoms, and do not add up to zero with those of the others.
+        """
+        if forces is None or record.fixed is None or not record.fixed.any():
+            return
+        if not forces[record.fixed].any() and np.linalg.norm(forces.sum(axis=0)) > NET_FORCE:
+            raise DataError(
+                f"{self.path}: frame {number} (counted from 0) has forces of zero on its fixed atoms, as a constraint "
+                "sets them; write the file with get_forces(apply_constraint=False), or give forces_key='' for none"
             )
 
     def _label(self, record: Record, quantity: Quantity) -> np.ndarray | None:
@@ -289,6 +308,15 @@ class FrameBuilder:
         except (ValueError, AttributeError, TypeError):
             problem = f"hubbard_u='{text}' is no JSON mapping of elements to eV; mend or remove this frame"
             raise FrameError(str(self.path), "hubbard_u not a mapping", problem) from None
+
+
+def fixed_atoms(atoms: Atoms) -> np.ndarray:
+    """Return which atoms a `FixAtoms` of ASE holds, [N] bool."""
+    fixed = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            fixed[constraint.index] = True
+    return fixed
 
 
 def _place(record: Record, label: str) -> Mapping[str, Any]:
