@@ -69,7 +69,7 @@ LINES = (
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
     (("distil tiny frames.extxyz --student gpt --test frames.extxyz --temperature 300 --minutes 1 --config tune.yaml "
      "--set rounds=1 -p 1 --device cpu --dtype float32 --fresh -q --json -o student"), 1),
-    (("conductivity cu.cif -m tiny --ion Li --charge 1 -T 300 --trajectory r.traj --frame-time 1 --supercell 1x1x1 "
+    (("conductivity cu.cif -m tiny --ion Li --charge 1 -T 300 --trajectory r.traj --frame-time 1 --types Li --supercell 1x1x1 "
      "--volume given --pressure 0 --production 3 --equilibration 0 --timestep 1 --interval 100 --jump-length 3 "
      "--fit-from 1 --discard 0 --framework-limit 0.1 --seed 1 -p 1 --index 0 --device cpu --dtype float64 -q --json "
      "-o conducted"), 1),
